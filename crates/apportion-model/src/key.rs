@@ -84,14 +84,18 @@ impl fmt::Display for ObjectKey<'_> {
                 write!(f, "RawCURReports/cur/{account}/{period}/{assembly}/{report}-Proof.json")
             }
             Self::EcoManifest { period, report } => write!(f, "manifests/{period}/{report}-Manifest.json"),
-            Self::EcoGeneration { period, report } => write!(f, "manifests/{period}/.{report}-Generation.json"),
+            Self::EcoGeneration { period, report } => {
+                write!(f, "manifests/{period}/.{report}-Generation.json")
+            }
             Self::Unassigned { source, period, delivery, number } => {
                 write!(f, "unassigned/{source}/{period}/{delivery}/unassigned-{number:05}.csv.gz")
             }
             Self::MasterProof { source, period, delivery } => {
                 write!(f, "proofs/{source}/{period}/{delivery}-MasterProof.json")
             }
-            Self::MasterPointer { source, period } => write!(f, "proofs/{source}/{period}-MasterPointer.json"),
+            Self::MasterPointer { source, period } => {
+                write!(f, "proofs/{source}/{period}-MasterPointer.json")
+            }
         }
     }
 }
@@ -141,7 +145,8 @@ mod tests {
         let assembly = AssemblyId::from_hash(&[0xab; 32]);
         let report = ReportId::new("acme").unwrap();
         assert_eq!(
-            ObjectKey::EcoData { account: &account, period, assembly: &assembly, report: &report, number: 1 }.to_string(),
+            ObjectKey::EcoData { account: &account, period, assembly: &assembly, report: &report, number: 1 }
+                .to_string(),
             "RawCURReports/cur/111122223333/20261001-20261101/abababab-abab-abab-abab-abababababab/acme-00001.csv.gz"
         );
         assert_eq!(
@@ -155,6 +160,9 @@ mod tests {
         for bad in ["", "/a", "a/", "a//b", "a/../b", "..", "a/./b", "a\\b", "a\0b"] {
             assert!(ObjectKey::check_relative(bad).is_err(), "{bad:?}");
         }
-        assert!(ObjectKey::check_relative("data/BILLING_PERIOD=2026-04/2026-04-16T15:24:15.653Z-x/a..b.csv.gz").is_ok());
+        assert!(
+            ObjectKey::check_relative("data/BILLING_PERIOD=2026-04/2026-04-16T15:24:15.653Z-x/a..b.csv.gz")
+                .is_ok()
+        );
     }
 }

@@ -26,7 +26,8 @@ impl BillingPeriod {
     /// # Errors
     /// Anything that isn't the first of a month and the first of the next.
     pub fn parse(text: &str) -> Result<Self, NameError> {
-        let wrong = || NameError::new(text, "a billing period, written yyyymmdd-yyyymmdd with an exclusive end");
+        let wrong =
+            || NameError::new(text, "a billing period, written yyyymmdd-yyyymmdd with an exclusive end");
         let number = |range| text.get(range).and_then(|t: &str| t.parse().ok());
         if text.len() != 17 || !text.bytes().all(|b| b.is_ascii_digit() || b == b'-') {
             return Err(wrong());
@@ -45,8 +46,10 @@ impl BillingPeriod {
             return Ok(period);
         }
         let wrong = || NameError::new(text, "a month, written yyyy-mm");
-        let (year, month) = text.split_once('-').filter(|(y, m)| y.len() == 4 && m.len() == 2).ok_or_else(wrong)?;
-        Self::new(year.parse().map_err(|_| wrong())?, month.parse().map_err(|_| wrong())?).map_err(|_| wrong())
+        let (year, month) =
+            text.split_once('-').filter(|(y, m)| y.len() == 4 && m.len() == 2).ok_or_else(wrong)?;
+        Self::new(year.parse().map_err(|_| wrong())?, month.parse().map_err(|_| wrong())?)
+            .map_err(|_| wrong())
     }
 
     /// The month a moment lies in, if it is one that a bill can have.
@@ -67,7 +70,11 @@ impl BillingPeriod {
 
     /// The month after.
     pub fn next(self) -> Self {
-        if self.month == 12 { Self { year: self.year + 1, month: 1 } } else { Self { year: self.year, month: self.month + 1 } }
+        if self.month == 12 {
+            Self { year: self.year + 1, month: 1 }
+        } else {
+            Self { year: self.year, month: self.month + 1 }
+        }
     }
 
     /// `2018-11`, as people and CUR 2.0's folders write it.
@@ -105,7 +112,9 @@ mod tests {
         let december = BillingPeriod::parse("20181201-20190101").unwrap();
         assert_eq!(december.end().to_string(), "2019-01-01");
         assert_eq!(december.month_text(), "2018-12");
-        for bad in ["20181201-20181231", "20181202-20190101", "20181301-20190101", "2018-12", "+0181201-20190101"] {
+        for bad in
+            ["20181201-20181231", "20181202-20190101", "20181301-20190101", "2018-12", "+0181201-20190101"]
+        {
             assert!(BillingPeriod::parse(bad).is_err(), "{bad}");
         }
         assert_eq!(BillingPeriod::parse_month("2018-12").unwrap(), december);

@@ -15,7 +15,8 @@ impl Day {
 
     /// The day of a proleptic Gregorian date, if there is such a date between the years 1 and 9999.
     pub fn from_date(year: i32, month: u32, day: u32) -> Option<Self> {
-        if !(1..=9999).contains(&year) || !(1..=12).contains(&month) || day == 0 || day > days_in(year, month) {
+        if !(1..=9999).contains(&year) || !(1..=12).contains(&month) || day == 0 || day > days_in(year, month)
+        {
             return None;
         }
         // Howard Hinnant's days_from_civil: a year that begins in March puts the leap day at its end.
@@ -33,7 +34,8 @@ impl Day {
         let days = i64::from(self.0) + 719_468;
         let era = days.div_euclid(146_097);
         let day_of_era = days.rem_euclid(146_097);
-        let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+        let year_of_era =
+            (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
         let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
         let month_from_march = (5 * day_of_year + 2) / 153;
         let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
@@ -196,9 +198,8 @@ fn parse_fraction(text: &[u8]) -> Option<(i64, &[u8])> {
     if length == 0 || fraction[..length].iter().skip(3).any(|b| *b != b'0') {
         return None;
     }
-    let millis = (0..3).fold(0, |sum, place| {
-        sum * 10 + fraction[..length].get(place).map_or(0, |b| i64::from(b - b'0'))
-    });
+    let millis = (0..3)
+        .fold(0, |sum, place| sum * 10 + fraction[..length].get(place).map_or(0, |b| i64::from(b - b'0')));
     Some((millis, &fraction[length..]))
 }
 
@@ -258,14 +259,27 @@ mod tests {
             assert_eq!(Instant::parse(form.as_bytes()), Some(moment), "{form}");
         }
         assert_eq!(moment.to_string(), "2018-11-01T01:02:03Z");
-        assert_eq!(Instant::parse(b"2018-11-01T00:00:00.25Z").unwrap().to_string(), "2018-11-01T00:00:00.250Z");
+        assert_eq!(
+            Instant::parse(b"2018-11-01T00:00:00.25Z").unwrap().to_string(),
+            "2018-11-01T00:00:00.250Z"
+        );
     }
 
     #[test]
     fn what_is_not_a_moment_is_refused() {
-        for bad in ["", "2018-11", "2018-13-01", "2018-02-30", "2018-11-01T24:00:00Z", "2018-11-01T00:00", "x018-11-01",
-            "2018-11-01T00:00:00X", "2018-11-01T00:00:00.Z", "2018-11-01T00:00:00.0001Z", "2018-11-01T00:00:00+1"]
-        {
+        for bad in [
+            "",
+            "2018-11",
+            "2018-13-01",
+            "2018-02-30",
+            "2018-11-01T24:00:00Z",
+            "2018-11-01T00:00",
+            "x018-11-01",
+            "2018-11-01T00:00:00X",
+            "2018-11-01T00:00:00.Z",
+            "2018-11-01T00:00:00.0001Z",
+            "2018-11-01T00:00:00+1",
+        ] {
             assert_eq!(Instant::parse(bad.as_bytes()), None, "{bad}");
         }
     }

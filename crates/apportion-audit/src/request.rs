@@ -1,0 +1,95 @@
+//! What is to be audited.
+//!
+//! What comes in: settings, resolved by the caller. What goes out: plain data for the other modules. What it must
+//! never do: carry anything that the splitter computed.
+
+use apportion_model::{AccountId, BillingPeriod, CustomerId, Day, ReportId, SourceName};
+use std::path::PathBuf;
+
+/// One audit: a source, and where its shares were delivered.
+#[derive(Debug, Clone)]
+pub struct AuditRequest {
+    /// A folder laid out as the bucket, or one loose file.
+    pub source: PathBuf,
+    /// The source's name; `main` unless the settings name it.
+    pub source_name: SourceName,
+    /// Whether report ids carry the source's name. For information: the report ids are given below.
+    pub source_in_report_ids: bool,
+    /// Which report, where the source holds several: the manifest's file name without `-Manifest.json`, or a loose
+    /// file's name.
+    pub report: Option<String>,
+    /// Which billing periods; none means all of the source.
+    pub periods: Option<Vec<BillingPeriod>>,
+    /// All customers of the settings, because routing needs all.
+    pub customers: Vec<AuditedCustomer>,
+    /// The MSP's own place, with master proofs and unassigned line items.
+    pub msp_place: Option<PathBuf>,
+    /// The key that foreign account ids are masked with; none means twelve zeros.
+    pub mask_key: Option<Vec<u8>>,
+}
+
+/// One customer of the settings.
+#[derive(Debug, Clone)]
+pub struct AuditedCustomer {
+    /// Who it is.
+    pub id: CustomerId,
+    /// Which accounts are theirs.
+    pub accounts: AuditedAccounts,
+    /// Line item types that go to unassigned instead.
+    pub withhold: Vec<String>,
+    /// Whether the payer's account id stays readable (`payer = "keep"`).
+    pub payer_kept: bool,
+    /// Whether nothing is masked (`privacy = "faithful"`).
+    pub faithful: bool,
+    /// The folder that their consumer reads.
+    pub target: PathBuf,
+    /// Their exports, the first of which carries the withheld totals in its proof.
+    pub exports: Vec<AuditedExport>,
+    /// Whether the target is read; otherwise the customer only takes part in routing.
+    pub audited: bool,
+}
+
+/// The accounts of a customer.
+#[derive(Debug, Clone)]
+pub enum AuditedAccounts {
+    /// Every account.
+    All,
+    /// These.
+    Listed(Vec<AuditedAccount>),
+}
+
+/// One account of a customer.
+#[derive(Debug, Clone)]
+pub struct AuditedAccount {
+    /// The id.
+    pub id: AccountId,
+    /// The first day it is theirs; none means since ever.
+    pub from: Option<Day>,
+    /// The first day it isn't theirs any more; none means for ever.
+    pub to: Option<Day>,
+}
+
+/// One export of a customer.
+#[derive(Debug, Clone)]
+pub struct AuditedExport {
+    /// Its report id.
+    pub report_id: ReportId,
+    /// The only account it holds, with `sharing = "account"`.
+    pub linked_account: Option<AccountId>,
+    /// The `[account]` folder; none means that the manifest says.
+    pub folder: Option<AccountId>,
+}
+
+impl AuditedAccount {
+    /// Whether any day of the month is theirs.
+    pub(crate) fn touches(&self, period: BillingPeriod) -> bool {
+        self.from.is_none_or(|from| from < period.end())
+            && self.to.is_none_or(|to| to > period.start())
+            && self.from.zip(self.to).is_none_or(|(from, to)| from < to)
+    }
+
+    /// Whether the day is theirs.
+    pub(crate) fn holds(&self, day: Day) -> bool {
+        self.from.is_none_or(|from| from <= day) && self.to.is_none_or(|to| day < to)
+    }
+}

@@ -1,0 +1,89 @@
+//! The source: which deliveries it holds, and their rows.
+//!
+//! What comes in: a folder laid out as the bucket, or one loose file. What goes out: deliveries with their objects,
+//! and rows as cells under snake names. What it must never do: write, or take a file that no manifest names.
+
+mod find;
+mod parquet_rows;
+mod rows;
+
+pub(crate) use find::find;
+pub(crate) use rows::Rows;
+
+use crate::hashes::{Fingerprint, hex};
+use apportion_model::BillingPeriod;
+use sha2::{Digest, Sha256};
+use std::path::PathBuf;
+
+/// One billing period of a report.
+#[derive(Debug, Clone)]
+pub(crate) struct Delivery {
+    pub(crate) report: String,
+    pub(crate) period: BillingPeriod,
+    /// Absent for a loose file.
+    pub(crate) manifest: Option<ReadObject>,
+    /// AWS's name of the delivery; absent for a loose file.
+    pub(crate) assembly: Option<String>,
+    pub(crate) objects: Vec<DataObject>,
+    pub(crate) kind: Option<&'static str>,
+    /// A loose file must hold one month only.
+    pub(crate) loose: bool,
+}
+
+/// A data object that is there to be read.
+#[derive(Debug, Clone)]
+pub(crate) struct DataObject {
+    /// Relative to the source folder.
+    pub(crate) key: String,
+    pub(crate) path: PathBuf,
+    pub(crate) format: Format,
+}
+
+/// How a data object is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Format {
+    Csv,
+    Parquet,
+}
+
+impl Format {
+    fn of(key: &str) -> Option<Self> {
+        if key.ends_with(".csv.gz") {
+            Some(Self::Csv)
+        } else if key.ends_with(".parquet") {
+            Some(Self::Parquet)
+        } else {
+            None
+        }
+    }
+}
+
+/// An object of the source after it was read.
+#[derive(Debug, Clone)]
+pub(crate) struct ReadObject {
+    pub(crate) key: String,
+    pub(crate) fingerprint: Fingerprint,
+    pub(crate) rows: u64,
+}
+
+/// The version of a source, from its manifest and data objects in their order.
+pub(crate) fn source_version(objects: &[ReadObject]) -> String {
+    let mut hash = Sha256::new();
+    for object in objects {
+        let ReadObject { key, fingerprint, .. } = object;
+        hash.update(format!("{key}\t{}\t{}\n", fingerprint.bytes, fingerprint.sha256));
+    }
+    hex(&hash.finalize())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_is_the_hash_of_lines() {
+        let objects = [ReadObject { key: "a/b".into(), fingerprint: Fingerprint::of(b"abc"), rows: 1 }];
+        let line = "a/b\t3\tba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\n";
+        assert_eq!(source_version(&objects), hex(&Sha256::digest(line)));
+    }
+}

@@ -1,0 +1,206 @@
+//! The rows of one source object.
+//!
+//! What comes in: a `.csv.gz` or Parquet object. What goes out: its snake names, then row after row of cells, and at
+//! the end what the object weighed and hashed to. What it must never do: trim, pad or repair a row.
+
+use super::parquet_rows::ParquetRows;
+use super::{DataObject, Format};
+use crate::error::AuditError;
+use crate::hashes::{Fingerprint, Tap, TapRecord};
+use crate::names::snake;
+use csv::ByteRecord;
+use flate2::bufread::MultiGzDecoder;
+use std::cell::Cell;
+use std::fs::File;
+use std::io::{BufReader, Read};
+use std::rc::Rc;
+
+/// A row beyond this is a quote that never closes.
+const LONGEST_ROW: u64 = 64 << 20;
+const BUFFER: usize = 256 << 10;
+
+type CsvReader = csv::Reader<RowLimit<MultiGzDecoder<BufReader<Tap<File>>>>>;
+
+enum Inner {
+    Csv { reader: Box<CsvReader>, tap: TapRecord, since_row: Rc<Cell<u64>> },
+    Parquet(Box<ParquetRows>),
+}
+
+/// Reads an object row by row.
+pub(crate) struct Rows {
+    object: DataObject,
+    names: Vec<Vec<u8>>,
+    row: u64,
+    inner: Inner,
+}
+
+impl Rows {
+    /// Opens the object and reads its header or schema.
+    pub(crate) fn open(object: &DataObject) -> Result<Self, AuditError> {
+        let file =
+            File::open(&object.path).map_err(|cause| AuditError::Io { object: object.key.clone(), cause })?;
+        let (headers, inner) = match object.format {
+            Format::Csv => open_csv(&object.key, file)?,
+            Format::Parquet => {
+                let rows = ParquetRows::open(file).map_err(|cause| AuditError::bad(&object.key, cause))?;
+                (rows.headers(), Inner::Parquet(Box::new(rows)))
+            }
+        };
+        let names = headers.iter().map(|header| snake(header)).collect();
+        Ok(Self { object: object.clone(), names, row: 0, inner })
+    }
+
+    /// The snake names in the file's column order.
+    pub(crate) fn names(&self) -> &[Vec<u8>] {
+        &self.names
+    }
+
+    /// The number of the last row, from 1.
+    pub(crate) fn row(&self) -> u64 {
+        self.row
+    }
+
+    /// Something wrong with a cell of the last row.
+    pub(crate) fn fault(&self, column: &str, cause: String) -> AuditError {
+        AuditError::BadInput {
+            object: self.object.key.clone(),
+            row: Some(self.row),
+            column: Some(column.into()),
+            cause,
+        }
+    }
+
+    /// The next row, or false behind the last.
+    pub(crate) fn next(&mut self, record: &mut ByteRecord) -> Result<bool, AuditError> {
+        let (key, row) = (&self.object.key, self.row + 1);
+        let more = match &mut self.inner {
+            Inner::Csv { reader, since_row, .. } => {
+                since_row.set(0);
+                reader.read_byte_record(record).map_err(|cause| csv_fault(key, row, cause))?
+            }
+            Inner::Parquet(rows) => rows.next(record).map_err(|cause| AuditError::BadInput {
+                object: key.clone(),
+                row: Some(row),
+                column: None,
+                cause,
+            })?,
+        };
+        self.row += u64::from(more);
+        Ok(more)
+    }
+
+    /// Size and SHA-256 of the object, once all its rows are read.
+    pub(crate) fn finish(self) -> Result<Fingerprint, AuditError> {
+        match self.inner {
+            Inner::Csv { tap, .. } => Ok(tap.fingerprint()),
+            Inner::Parquet(_) => {
+                let failed = |cause| AuditError::Io { object: self.object.key.clone(), cause };
+                Fingerprint::of_stream(File::open(&self.object.path).map_err(failed)?).map_err(failed)
+            }
+        }
+    }
+}
+
+fn open_csv(key: &str, file: File) -> Result<(Vec<Vec<u8>>, Inner), AuditError> {
+    let (tap, tap_record) = Tap::new(file);
+    let gzip = MultiGzDecoder::new(BufReader::with_capacity(BUFFER, tap));
+    let since_row = Rc::new(Cell::new(0));
+    let limited = RowLimit { inner: gzip, since_row: since_row.clone() };
+    let mut reader = csv::ReaderBuilder::new()
+        .has_headers(false)
+        .flexible(false)
+        .buffer_capacity(BUFFER)
+        .from_reader(limited);
+    let mut header = ByteRecord::new();
+    if !reader.read_byte_record(&mut header).map_err(|cause| csv_fault(key, 0, cause))? {
+        return Err(AuditError::bad(key, "has no header row"));
+    }
+    let headers = header.iter().map(<[u8]>::to_vec).collect();
+    Ok((headers, Inner::Csv { reader: Box::new(reader), tap: tap_record, since_row }))
+}
+
+fn csv_fault(key: &str, row: u64, cause: csv::Error) -> AuditError {
+    let row = (row > 0).then_some(row);
+    let text = cause.to_string();
+    match cause.into_kind() {
+        csv::ErrorKind::Io(cause) => AuditError::reading(key, row, cause),
+        csv::ErrorKind::UnequalLengths { expected_len, len, .. } => AuditError::BadInput {
+            object: key.into(),
+            row,
+            column: None,
+            cause: format!("has {len} cells, its header {expected_len}"),
+        },
+        _ => AuditError::BadInput { object: key.into(), row, column: None, cause: text },
+    }
+}
+
+/// Stops a row that never ends before it fills the memory.
+struct RowLimit<R> {
+    inner: R,
+    since_row: Rc<Cell<u64>>,
+}
+
+impl<R: Read> Read for RowLimit<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        if self.since_row.get() > LONGEST_ROW {
+            let cause = "a row of more than 64 MiB: is a quote left open?";
+            return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, cause));
+        }
+        let count = self.inner.read(buffer)?;
+        self.since_row.set(self.since_row.get() + count as u64);
+        Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flate2::{Compression, write::GzEncoder};
+    use std::io::Write;
+
+    fn object(folder: &tempfile::TempDir, bytes: &[u8]) -> DataObject {
+        let path = folder.path().join("a.csv.gz");
+        std::fs::write(&path, bytes).unwrap();
+        DataObject { key: "a.csv.gz".into(), path, format: Format::Csv }
+    }
+
+    fn gzip(text: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(text).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    #[test]
+    fn members_run_on_and_cells_are_untouched() {
+        let folder = tempfile::tempdir().unwrap();
+        let bytes =
+            [gzip(b"\xef\xbb\xbfbill/BillType,x\r\n\" a \",\"b\"\"c\nd\"\r\n"), gzip(b"1,\n")].concat();
+        let mut rows = Rows::open(&object(&folder, &bytes)).unwrap();
+        assert_eq!(rows.names(), [b"bill_bill_type".to_vec(), b"x".to_vec()]);
+        let mut record = ByteRecord::new();
+        assert!(rows.next(&mut record).unwrap());
+        assert_eq!(record, vec![" a ", "b\"c\nd"]);
+        assert!(rows.next(&mut record).unwrap());
+        assert_eq!(record, vec!["1", ""]);
+        assert!(!rows.next(&mut record).unwrap());
+        assert_eq!(rows.finish().unwrap(), Fingerprint::of(&bytes));
+    }
+
+    #[test]
+    fn a_broken_object_is_refused_with_its_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let good = gzip(b"a,b\n1,2\n");
+        let all = |bytes: &[u8]| {
+            let mut rows = Rows::open(&object(&folder, bytes))?;
+            let mut record = ByteRecord::new();
+            while rows.next(&mut record)? {}
+            Ok::<_, AuditError>(())
+        };
+        assert!(all(&good).is_ok());
+        for bad in [&good[..good.len() - 3], &[&good[..], b"garbage"].concat(), &gzip(b""), b"", b"a,b\n"] {
+            assert!(matches!(all(bad), Err(AuditError::BadInput { .. })));
+        }
+        let ragged = all(&gzip(b"a,b\n1,2\n1\n")).unwrap_err();
+        assert_eq!(ragged.to_string(), "a.csv.gz, row 2: has 1 cells, its header 2");
+    }
+}

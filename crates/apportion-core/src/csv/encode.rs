@@ -1,0 +1,22 @@
+/// Whether a cell must be quoted to come back as it is.
+#[inline]
+pub fn needs_quotes(cell: &[u8]) -> bool {
+    cell.iter().any(|byte| matches!(byte, b'"' | b',' | b'\n' | b'\r'))
+}
+
+/// Appends a cell, quoted only where it must be.
+#[inline]
+pub fn push_cell(out: &mut Vec<u8>, cell: &[u8]) {
+    if needs_quotes(cell) {
+        out.push(b'"');
+        for part in cell.split_inclusive(|byte| *byte == b'"') {
+            out.extend_from_slice(part);
+            if part.last() == Some(&b'"') {
+                out.push(b'"');
+            }
+        }
+        out.push(b'"');
+    } else {
+        out.extend_from_slice(cell);
+    }
+}

@@ -1,0 +1,137 @@
+//! Catalog: which delivery is new, for whom, and under which name.
+//!
+//! What comes in: a pinned source version, a customer's settings, and the manifest that is live in its target. What
+//! goes out: the assembly id, and whether there is anything to do. What it must never do: let anything into an
+//! assembly id that changes no byte, or leave out what does.
+
+use crate::outcome::Kind;
+use crate::storage::{Bucket, StorageError};
+use apportion_core::columns::Contract;
+use apportion_core::manifest::{OwnManifest, read_own};
+use apportion_core::proof::{CustomerProof, FORMAT_VERSION, Generation};
+use apportion_model::AssemblyId;
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+/// The name of a delivery of ours: a hash of everything that decides its bytes, and of the format version.
+pub fn assembly_id(inputs: &impl Serialize) -> AssemblyId {
+    let mut hash = Sha256::new();
+    hash.update(format!("apportion {FORMAT_VERSION}\n"));
+    // Structs of texts, numbers and lists always have a JSON form.
+    hash.update(serde_json::to_vec(inputs).unwrap_or_default());
+    AssemblyId::from_hash(&hash.finalize().into())
+}
+
+/// What is live in a target for one export.
+#[derive(Debug, Clone, Default)]
+pub struct Live {
+    /// The manifest's bytes; None if there is none.
+    pub bytes: Option<Vec<u8>>,
+    /// The manifest, if it is one of ours that can be read.
+    pub manifest: Option<OwnManifest>,
+    /// The generation it stands for.
+    pub generation: Option<Generation>,
+}
+
+/// Where an export stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    /// It is to be written.
+    New,
+    /// Exactly this is live already.
+    Published,
+    /// A newer source is live.
+    Newer(Generation),
+}
+
+/// Why a target can't be looked at.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct CatalogError(#[from] StorageError);
+
+impl CatalogError {
+    /// What sort of failure it is.
+    pub fn kind(&self) -> Kind {
+        self.0.kind()
+    }
+}
+
+/// Looks at what is live.
+///
+/// # Errors
+/// A target that can't be read.
+pub fn live(target: &dyn Bucket, manifest_key: &str, generation_key: &str) -> Result<Live, CatalogError> {
+    let bytes = target.read(manifest_key, 64 << 20)?;
+    let manifest = bytes.as_deref().and_then(|bytes| read_own(bytes, Contract::Eco).ok());
+    let generation =
+        target.read(generation_key, 1 << 16)?.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    Ok(Live { bytes, manifest, generation })
+}
+
+/// Rows and totals of the export that is live, for `plan` to compare with; None if there is none, or its proof
+/// can't be read.
+pub fn live_proof(target: &dyn Bucket, live: &Live) -> Option<CustomerProof> {
+    let key = &live.manifest.as_ref()?.proof;
+    let bytes = target.read(key, 256 << 20).ok()??;
+    serde_json::from_slice(&bytes).ok()
+}
+
+impl Live {
+    /// Where an export of that name and source stands.
+    pub fn standing(&self, assembly: &AssemblyId, source: &Generation) -> Standing {
+        if self.manifest.as_ref().is_some_and(|manifest| manifest.assembly == *assembly)
+            && self.generation.as_ref().is_some_and(|live| live.source_version == source.source_version)
+        {
+            return Standing::Published;
+        }
+        match &self.generation {
+            // The same source under other settings is no step back, whatever its file time.
+            Some(live)
+                if self.manifest.is_some()
+                    && live.generation > source.generation
+                    && live.source_version != source.source_version =>
+            {
+                Standing::Newer(live.clone())
+            }
+            _ => Standing::New,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manifest_never_goes_back_by_itself() {
+        let text = apportion_core::manifest::write_own(
+            &OwnManifest {
+                assembly: AssemblyId::from_source("live"),
+                account: apportion_model::AccountId::from_data("1"),
+                report: apportion_model::ReportId::new("r").unwrap(),
+                period: apportion_model::BillingPeriod::new(2026, 10).unwrap(),
+                bucket: "b".into(),
+                keys: vec![],
+                proof: "p".into(),
+            },
+            Contract::Eco,
+        );
+        let generation =
+            |generation, version: &str| Generation { generation, source_version: version.into() };
+        let live = Live {
+            manifest: read_own(&text, Contract::Eco).ok(),
+            bytes: Some(text),
+            generation: Some(generation(5, "five")),
+        };
+        let standing =
+            |id: &str, at, version| live.standing(&AssemblyId::from_source(id), &generation(at, version));
+        assert_eq!(standing("live", 5, "five"), Standing::Published);
+        assert_eq!(standing("other", 4, "four"), Standing::Newer(generation(5, "five")));
+        assert_eq!(standing("other", 6, "six"), Standing::New);
+        assert_eq!(standing("other", 4, "five"), Standing::New);
+        assert_eq!(
+            Live::default().standing(&AssemblyId::from_source("x"), &generation(0, "")),
+            Standing::New
+        );
+    }
+}

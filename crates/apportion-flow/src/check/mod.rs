@@ -1,0 +1,11 @@
+//! Check: what was written is what was meant; and what was delivered is whole.
+//!
+//! What comes in: finished files in the spool, and targets as their consumer finds them. What goes out: hashes and
+//! counts, or what is wrong. What it must never do: take a number from the writer where it can be had from the
+//! bytes.
+
+mod consumer;
+mod file;
+
+pub use consumer::{ExportVerdict, Verdict, VerifyError, verify};
+pub use file::{CheckError, Checked, Expected, check_file};

@@ -1,0 +1,32 @@
+//! How things end: the kinds of failure that every stage sorts its errors into.
+
+/// What sort of failure an error is. The program maps each to one exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// Anything that has no kind of its own.
+    Failed,
+    /// Settings or input of a kind that isn't read: a person must decide.
+    Usage,
+    /// The ledger doesn't balance.
+    Unbalanced,
+    /// The source isn't ready, or moved while it was read.
+    SourceMoved,
+    /// There is nothing where something was named.
+    NotFound,
+    /// Credentials or permissions don't suffice.
+    Permission,
+    /// A limit is exceeded, or input can't be trusted.
+    Limit,
+    /// Somebody asked to stop.
+    Interrupted,
+}
+
+/// Why reading or writing a file failed, as a kind.
+pub fn kind_of_io(error: &std::io::Error) -> Kind {
+    match error.kind() {
+        std::io::ErrorKind::PermissionDenied => Kind::Permission,
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Kind::Limit,
+        std::io::ErrorKind::NotFound => Kind::NotFound,
+        _ => Kind::Failed,
+    }
+}

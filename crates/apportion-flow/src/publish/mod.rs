@@ -1,0 +1,99 @@
+//! Publish: data first, proof next, the manifest last, and only after the ledger balanced.
+//!
+//! What comes in: checked files and finished proofs. What goes out: objects in one customer's target. What it must
+//! never do: overwrite a data object, move a manifest to an older source, or know of more than one customer.
+//!
+//! The order (ARCHITECTURE.md, "The commit protocol"): each data file is put create-only under a new assembly id;
+//! then the proof; then, by compare-and-swap, the one mutable object. A crash at any point leaves the old manifest
+//! valid; the next run finds the same assembly id and the same bytes, and goes on.
+
+use crate::outcome::Kind;
+use crate::plant::{Plant, strikes};
+use crate::storage::{Body, Bucket, Put, StorageError, Swap};
+use apportion_core::proof::Generation;
+use std::path::Path;
+
+/// Why an export couldn't be published.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    /// The target failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The manifest changed since the plan was made.
+    #[error(
+        "{place}/{manifest} was changed by somebody else during this run; nothing was replaced. Run again"
+    )]
+    Raced {
+        /// The target.
+        place: String,
+        /// The manifest's key.
+        manifest: String,
+    },
+}
+
+impl PublishError {
+    /// What sort of failure it is.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Storage(error) => error.kind(),
+            Self::Raced { .. } => Kind::Failed,
+        }
+    }
+}
+
+/// Puts a checked data file.
+///
+/// # Errors
+/// An object of that key with other bytes, or a target that fails.
+pub fn put_data(target: &dyn Bucket, key: &str, file: &Path) -> Result<Put, PublishError> {
+    if strikes(Plant::PublishCut) {
+        let bytes = std::fs::read(file).unwrap_or_default();
+        return Ok(target.put_new(key, Body::Bytes(&bytes[..bytes.len() / 2]))?);
+    }
+    Ok(target.put_new(key, Body::File(file))?)
+}
+
+/// Puts a proof or another small object that must be new.
+///
+/// # Errors
+/// An object of that key with other bytes, or a target that fails.
+pub fn put_small(target: &dyn Bucket, key: &str, bytes: &[u8]) -> Result<Put, PublishError> {
+    Ok(target.put_new(key, Body::Bytes(bytes))?)
+}
+
+/// A manifest ready to become the live one.
+#[derive(Debug)]
+pub struct Commit<'a> {
+    /// The manifest's key.
+    pub manifest: &'a str,
+    /// Its bytes when the plan was made; None if there was none.
+    pub seen: Option<&'a [u8]>,
+    /// Its new bytes.
+    pub bytes: &'a [u8],
+    /// The key of its generation.
+    pub generation_key: &'a str,
+    /// The generation it stands for.
+    pub generation: &'a Generation,
+}
+
+/// Makes a manifest the live one: the commit of an export.
+///
+/// # Errors
+/// Somebody else's manifest in its place, or a target that fails.
+pub fn commit(target: &dyn Bucket, commit: &Commit<'_>) -> Result<(), PublishError> {
+    let mut text = serde_json::to_vec(commit.generation).unwrap_or_default();
+    text.push(b'\n');
+    let old = target.read(commit.generation_key, 1 << 16)?;
+    let raced = || PublishError::Raced { place: target.place(), manifest: commit.manifest.to_owned() };
+    if old.as_deref() != Some(&text)
+        && target.swap(commit.generation_key, old.as_deref(), &text)? == Swap::Lost
+    {
+        return Err(raced());
+    }
+    match target.swap(commit.manifest, commit.seen, commit.bytes)? {
+        Swap::Done => Ok(()),
+        // Another run of the same delivery came first: the same bytes are the same commit.
+        Swap::Lost if target.read(commit.manifest, 64 << 20)?.as_deref() == Some(commit.bytes) => Ok(()),
+        Swap::Lost => Err(raced()),
+    }
+}

@@ -1,0 +1,264 @@
+use super::exports::{Export, exports_of};
+use super::publishing::{commit_all, put_proofs, re_pin};
+use super::report::{CustomerReport, PeriodReport, State, UnassignedReport};
+use super::request::DeliverRequest;
+use super::written::{Pass, Written, write};
+use super::{RunError, Watcher};
+use crate::catalog::{Standing, assembly_id, live_proof};
+use crate::source::{FoundDelivery, Observations, Pin, peek, pin};
+use apportion_core::ledger::{Destination, LedgerKey, TotalsJson};
+use apportion_core::money::{ExactSum, Number};
+use apportion_core::proof::MasterPointer;
+use apportion_core::route::Reason;
+use apportion_model::{AssemblyId, ObjectKey};
+use std::collections::BTreeMap;
+
+/// Line item types that AWS documents or that real files hold; others are copied and reported.
+const KNOWN_TYPES: [&str; 19] = [
+    "BundledDiscount",
+    "Credit",
+    "Discount",
+    "DiscountedUsage",
+    "EdpDiscount",
+    "Fee",
+    "FlatRateSubscription",
+    "PrivateRateDiscount",
+    "RIFee",
+    "Refund",
+    "RiVolumeDiscount",
+    "SavingsPlanCoveredUsage",
+    "SavingsPlanNegation",
+    "SavingsPlanRecurringFee",
+    "SavingsPlanUpfrontFee",
+    "SppDiscount",
+    "Tax",
+    "Usage",
+    "",
+];
+
+/// One delivery, from its pin to its commit.
+pub(super) fn run(
+    request: &DeliverRequest,
+    report: &str,
+    delivery: &FoundDelivery,
+    watcher: &dyn Watcher,
+) -> Result<PeriodReport, RunError> {
+    let period = delivery.period;
+    let bucket = request.source.bucket.as_ref();
+    watcher.stage(&format!("{}: pinning", period.month_text()), None);
+    let pin = pin(bucket, delivery)?;
+    let payer = peek(bucket, delivery.kind, delivery.encoding, &delivery.keys)?.payer;
+    let mut observations = Observations::default();
+    let mut exports = exports_of(request, period, &pin, payer.as_ref(), &mut observations)?;
+    let delivery_id = delivery_id(request, &pin, &exports);
+    let pass = Pass { request, delivery, pin: &pin, period, delivery_id: &delivery_id, watcher };
+    if !request.dry_run && is_done(&pass, &exports)? {
+        return Ok(unchanged(&pass, report, &exports));
+    }
+    let doing = if request.dry_run { "reading" } else { "splitting" };
+    watcher.stage(
+        &format!("{}: {doing}", period.month_text()),
+        Some(pin.data().iter().map(|object| object.bytes).sum()),
+    );
+    let written = write(&pass, &mut exports)?;
+    let imbalances = written.ledger.imbalances(&written.keys);
+    if !imbalances.is_empty() {
+        return Err(RunError::Unbalanced { period, imbalances });
+    }
+    let texts = texts_of(request, delivery, &written, observations);
+    if request.dry_run {
+        return Ok(report_of(&pass, report, &exports, &written, None, texts));
+    }
+    watcher.stage(&format!("{}: publishing", period.month_text()), None);
+    let master = put_proofs(&pass, report, &mut exports, &written, &texts)?;
+    re_pin(&pass)?;
+    if watcher.interrupted() {
+        return Err(RunError::Interrupted);
+    }
+    commit_all(&pass, &mut exports, &written, master.as_deref())?;
+    Ok(report_of(&pass, report, &exports, &written, master, texts))
+}
+
+/// The id of the whole delivery: the source's version, and every export's id.
+fn delivery_id(request: &DeliverRequest, pin: &Pin, exports: &[Export<'_>]) -> AssemblyId {
+    let ids: Vec<(&str, &AssemblyId)> =
+        exports.iter().map(|export| (export.report.as_str(), &export.assembly)).collect();
+    assembly_id(&("delivery", &request.source.name, &pin.version, ids))
+}
+
+/// Whether everything this run could write is live already.
+fn is_done(pass: &Pass<'_>, exports: &[Export<'_>]) -> Result<bool, RunError> {
+    if exports.iter().any(Export::is_written) {
+        return Ok(false);
+    }
+    let Some(msp) = &pass.request.msp else { return Ok(true) };
+    let key = ObjectKey::MasterPointer { source: &pass.request.source.name, period: pass.period }.to_string();
+    let pointer: Option<MasterPointer> =
+        msp.read(&key, 1 << 20)?.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    let Some(pointer) = pointer else { return Ok(false) };
+    Ok(pointer.delivery_id == *pass.delivery_id && msp.info(&pointer.proof)?.is_some())
+}
+
+fn texts_of(
+    request: &DeliverRequest,
+    delivery: &FoundDelivery,
+    written: &Written,
+    mut observations: Observations,
+) -> Vec<String> {
+    for key in written.ledger.source().by_key(&written.keys).into_keys() {
+        if key.billing_period != delivery.period.to_string() {
+            observations
+                .note(format!("line items of billing period {} stay in this delivery", key.billing_period));
+        }
+        if !KNOWN_TYPES.contains(&key.line_item_type.as_str()) {
+            observations
+                .note(format!("unknown line item type {:?} is delivered as it is", key.line_item_type));
+        }
+    }
+    for (to, totals) in written.ledger.destinations() {
+        let Destination::Withheld(Reason::WithheldSplitCost, owner) = to else { continue };
+        let cost: Vec<String> = totals
+            .unblended_by_currency(&written.keys)
+            .iter()
+            .filter(|(_, sum)| !sum.is_zero())
+            .map(|(currency, sum)| format!("{sum} {currency}"))
+            .collect();
+        if let (false, Some(customer)) = (cost.is_empty(), request.customers.get(owner as usize)) {
+            let id = &customer.routed.id;
+            observations.note(format!(
+                "split-cost line items withheld from {id} carry unblended cost: {}",
+                cost.join(", ")
+            ));
+        }
+    }
+    let mut texts = written.observations.texts();
+    texts.extend(observations.texts());
+    texts.extend(written.watch.texts());
+    texts
+}
+
+fn report_of(
+    pass: &Pass<'_>,
+    report: &str,
+    exports: &[Export<'_>],
+    written: &Written,
+    master_proof: Option<String>,
+    observations: Vec<String>,
+) -> PeriodReport {
+    let customers = exports
+        .iter()
+        .enumerate()
+        .map(|(place, export)| {
+            let mut customer =
+                customer_report(export, if pass.request.dry_run { State::Planned } else { State::Delivered });
+            if let Some(totals) = written.ledger.get(Destination::Export(place as u32)) {
+                customer.rows = totals.rows();
+                customer.unblended_cost = as_text(totals.unblended_by_currency(&written.keys));
+            }
+            customer.files = written.files[place].len();
+            customer.bytes = written.files[place].iter().map(|file| file.bytes).sum();
+            customer
+        })
+        .collect();
+    let unassigned = written
+        .ledger
+        .destinations()
+        .filter_map(|(to, totals)| {
+            let (reason, owner) = match to {
+                Destination::Export(_) => return None,
+                Destination::Withheld(reason, owner) => (reason, pass.request.customers.get(owner as usize)),
+                Destination::Nobody(reason) => (reason, None),
+            };
+            Some(UnassignedReport {
+                reason: reason.as_str().to_owned(),
+                owner: owner.map(|customer| customer.routed.id.to_string()),
+                rows: totals.rows(),
+                unblended_cost: as_text(totals.unblended_by_currency(&written.keys)),
+            })
+        })
+        .collect();
+    let source = written.ledger.source();
+    PeriodReport {
+        source_rows: source.rows(),
+        source_unblended_cost: as_text(source.unblended_by_currency(&written.keys)),
+        customers,
+        unassigned,
+        master_proof,
+        observations,
+        ..empty_report(pass, report)
+    }
+}
+
+/// Nothing was read: what is live tells the numbers.
+fn unchanged(pass: &Pass<'_>, report: &str, exports: &[Export<'_>]) -> PeriodReport {
+    let customers = exports
+        .iter()
+        .map(|export| {
+            let mut customer = customer_report(export, State::Unchanged);
+            customer.rows = customer.rows_before.unwrap_or(0);
+            customer.unblended_cost = customer.unblended_cost_before.clone();
+            customer
+        })
+        .collect();
+    PeriodReport { customers, ..empty_report(pass, report) }
+}
+
+fn empty_report(pass: &Pass<'_>, report: &str) -> PeriodReport {
+    PeriodReport {
+        billing_period: pass.period.to_string(),
+        report: report.to_owned(),
+        kind: pass.delivery.kind.as_str().to_owned(),
+        source_assembly_id: pass.delivery.assembly.to_string(),
+        source_rows: 0,
+        source_unblended_cost: BTreeMap::new(),
+        customers: Vec::new(),
+        unassigned: Vec::new(),
+        master_proof: None,
+        observations: Vec::new(),
+    }
+}
+
+fn customer_report(export: &Export<'_>, otherwise: State) -> CustomerReport {
+    let before = live_proof(export.customer.target.as_ref(), &export.live);
+    let state = match (&export.failure, export.wanted, &export.standing) {
+        (Some(_), _, _) => State::Failed,
+        (None, false, _) => State::NotChosen,
+        (None, true, Standing::Published) => State::Unchanged,
+        (None, true, _) => otherwise,
+    };
+    CustomerReport {
+        customer: export.customer.routed.id.to_string(),
+        name: export.customer.name.clone(),
+        report_id: export.report.to_string(),
+        state,
+        rows: 0,
+        unblended_cost: BTreeMap::new(),
+        rows_before: before.as_ref().map(|proof| proof.rows),
+        unblended_cost_before: before.map(|proof| unblended_of(&proof.totals)).unwrap_or_default(),
+        files: 0,
+        bytes: 0,
+        assembly_id: export.assembly.to_string(),
+        target: export.customer.target.place(),
+        manifest: export.manifest_key.clone(),
+        error: export.failure.as_ref().map(ToString::to_string),
+        failure: export.failure.as_ref().map(RunError::kind),
+    }
+}
+
+/// The unblended cost by currency, from totals as a proof tells them.
+fn unblended_of(totals: &[TotalsJson]) -> BTreeMap<String, String> {
+    let mut sums: BTreeMap<String, ExactSum> = BTreeMap::new();
+    for TotalsJson { key: LedgerKey { currency, .. }, sums: told, .. } in totals {
+        let number = told
+            .get("line_item_unblended_cost")
+            .and_then(|text| Number::parse(text.as_bytes()).ok().flatten());
+        if let Some(number) = number {
+            sums.entry(currency.clone()).or_default().add(&number);
+        }
+    }
+    as_text(sums)
+}
+
+fn as_text(sums: BTreeMap<String, ExactSum>) -> BTreeMap<String, String> {
+    sums.into_iter().map(|(currency, sum)| (currency, sum.to_string())).collect()
+}

@@ -1,0 +1,277 @@
+//! Run: joins the stages. The only place that names them all.
+//!
+//! What comes in: a request whose settings are resolved, and somebody who watches. What goes out: a report that says
+//! what was done for whom. What it must never do: publish before the ledger balanced, or let one customer's failure
+//! touch another.
+
+mod delivery;
+mod exports;
+mod proofs;
+mod publishing;
+mod report;
+mod request;
+mod written;
+
+pub use report::{CustomerReport, DeliverReport, PeriodReport, State, UnassignedReport};
+pub use request::{Customer, DeliverRequest, RequestError, Sharing, SourceRequest, SpoolRequest};
+
+use crate::catalog::CatalogError;
+use crate::check::CheckError;
+use crate::outcome::Kind;
+use crate::publish::PublishError;
+use crate::source::{Discovery, FoundDelivery, FoundReport, SourceError, discover, peek};
+use crate::split::SplitError;
+use crate::storage::{Bucket, StorageError};
+use crate::write::WriteError;
+use apportion_core::ledger::Imbalance;
+use apportion_core::manifest::{Encoding, Kind as SourceKind};
+use apportion_model::{AssemblyId, BillingPeriod};
+use std::collections::BTreeMap;
+
+/// Somebody who watches a run and may end it.
+pub trait Watcher: Sync {
+    /// What is being done now, of which size if it is known.
+    fn stage(&self, text: &str, bytes: Option<u64>);
+    /// More rows and bytes of the source are done.
+    fn advance(&self, rows: u64, bytes: u64);
+    /// Whether to stop.
+    fn interrupted(&self) -> bool;
+}
+
+/// Watches nothing and never stops.
+#[derive(Debug, Clone, Copy)]
+pub struct Unwatched;
+
+impl Watcher for Unwatched {
+    fn stage(&self, _: &str, _: Option<u64>) {}
+    fn advance(&self, _: u64, _: u64) {}
+    fn interrupted(&self) -> bool {
+        false
+    }
+}
+
+/// Why a run ended without its work done.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The request contradicts itself.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// The source can't be read.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// A batch can't be split.
+    #[error(transparent)]
+    Split(#[from] SplitError),
+    /// A file can't be written.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    /// A file isn't what was written.
+    #[error("a finished file is not what was handed over. Nothing was published. {0}")]
+    Check(#[from] CheckError),
+    /// A target can't be looked at.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    /// The MSP's place can't be written to.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+    /// A storage operation failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The ledger doesn't balance.
+    #[error(
+        "the ledger of period {period} does not balance, so nothing was published: {}",
+        describe(imbalances)
+    )]
+    Unbalanced {
+        /// The month.
+        period: BillingPeriod,
+        /// Where the two sides differ.
+        imbalances: Vec<Imbalance>,
+    },
+    /// A newer source is live.
+    #[error(
+        "{target}: the live export {report_id} of {period} stands for a newer version of the source than the one given here; it stays. Deliver from the newer source, or move the target's manifest away if going back is meant"
+    )]
+    Older {
+        /// The target.
+        target: String,
+        /// The export.
+        report_id: String,
+        /// The month.
+        period: BillingPeriod,
+    },
+    /// Somebody asked to stop.
+    #[error(
+        "interrupted. Nothing of the unfinished period was published, the last exports are untouched; run the same command again to go on"
+    )]
+    Interrupted,
+}
+
+fn describe(imbalances: &[Imbalance]) -> String {
+    let texts: Vec<String> = imbalances
+        .iter()
+        .take(5)
+        .map(|line| {
+            format!(
+                "{} {} in {}: {} rows in, {} rows out, unblended cost differs by {}",
+                line.key.billing_period,
+                line.key.line_item_type,
+                line.key.currency,
+                line.source_rows,
+                line.handed_over_rows,
+                line.unblended_difference
+            )
+        })
+        .collect();
+    texts.join("; ")
+}
+
+impl RunError {
+    /// What sort of failure it is.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Request(_) => Kind::Usage,
+            Self::Source(error) => error.kind(),
+            Self::Split(error) => error.kind(),
+            Self::Write(error) => error.kind(),
+            Self::Check(error) => error.kind(),
+            Self::Catalog(error) => error.kind(),
+            Self::Publish(error) => error.kind(),
+            Self::Storage(error) => error.kind(),
+            Self::Unbalanced { .. } => Kind::Unbalanced,
+            Self::Older { .. } => Kind::SourceMoved,
+            Self::Interrupted => Kind::Interrupted,
+        }
+    }
+}
+
+/// How often a delivery is begun anew when its source moves.
+const ATTEMPTS: u32 = 3;
+
+/// Splits every chosen delivery of the source and delivers the shares; with `dry_run`, only says what it would do.
+///
+/// # Errors
+/// Whatever keeps a period from being delivered; periods before it are delivered. What keeps only one customer from
+/// being delivered is in the report.
+pub fn deliver(request: &DeliverRequest, watcher: &dyn Watcher) -> Result<DeliverReport, RunError> {
+    request.check()?;
+    watcher.stage("looking for reports", None);
+    let report = choose_report(request)?;
+    let mut done = DeliverReport::default();
+    for delivery in chosen_deliveries(request, &report)? {
+        let mut attempt = 1;
+        let period = loop {
+            match delivery::run(request, &report.name, &delivery, watcher) {
+                Err(RunError::Source(SourceError::Moved { .. })) if attempt < ATTEMPTS => attempt += 1,
+                other => break other?,
+            }
+        };
+        done.periods.push(period);
+    }
+    Ok(done)
+}
+
+/// The one report that is meant.
+fn choose_report(request: &DeliverRequest) -> Result<FoundReport, RunError> {
+    let bucket = request.source.bucket.as_ref();
+    if let Some(key) = &request.source.object {
+        return Ok(loose_report(bucket, key)?);
+    }
+    let discovery = discover(bucket)?;
+    let place = bucket.place();
+    let mut names: Vec<String> = discovery.reports.keys().cloned().collect();
+    names.extend(discovery.loose.iter().cloned());
+    let chosen = match &request.source.report {
+        Some(wanted) => {
+            names.iter().find(|name| *name == wanted).cloned().ok_or_else(|| SourceError::NotFound {
+                place: place.clone(),
+                what: format!("no report named {wanted}; there {}", list(&names)),
+            })?
+        }
+        None => match names.as_slice() {
+            [one] => one.clone(),
+            [] => return Err(nothing_to_read(place, &discovery).into()),
+            _ => return Err(SourceError::Ambiguous { place, names }.into()),
+        },
+    };
+    match discovery.reports.get(&chosen) {
+        Some(report) => Ok(report.clone()),
+        None => Ok(loose_report(bucket, &chosen)?),
+    }
+}
+
+fn list(names: &[String]) -> String {
+    if names.is_empty() { "is none".to_owned() } else { format!("are: {}", names.join(", ")) }
+}
+
+fn nothing_to_read(place: String, discovery: &Discovery) -> SourceError {
+    if !discovery.refusals.is_empty() {
+        let reasons =
+            discovery.refusals.iter().map(|refusal| format!("  {}: {}", refusal.object, refusal.reason));
+        return SourceError::Refused { place, reasons: reasons.collect() };
+    }
+    let what = if discovery.empty_manifests.is_empty() {
+        "no report was found: no manifest (<report>/<yyyymmdd-yyyymmdd>/<report>-Manifest.json, or metadata/BILLING_PERIOD=…/), and no .csv.gz or .parquet file".to_owned()
+    } else {
+        format!(
+            "there are manifests but no data that belong to them ({}): a manifest must lie in its billing period's folder and name files",
+            discovery.empty_manifests.join(", ")
+        )
+    };
+    SourceError::NotFound { place, what }
+}
+
+/// A loose file as a report of one delivery.
+fn loose_report(bucket: &dyn Bucket, key: &str) -> Result<FoundReport, SourceError> {
+    let encoding = Encoding::of_key(key);
+    let refused = |reason: &str| SourceError::Refused {
+        place: bucket.place(),
+        reasons: vec![format!("  {key}: {reason}")],
+    };
+    match encoding {
+        Encoding::CsvGz | Encoding::Parquet => {}
+        Encoding::Csv => {
+            return Err(refused("a plain CSV, a kind that isn't read yet. Compress it: gzip FILE.csv"));
+        }
+        Encoding::CsvZip => {
+            return Err(refused("a zip archive, a kind that isn't read yet. Use gzip or Parquet"));
+        }
+        Encoding::Unknown => return Err(refused("neither .csv.gz nor .parquet")),
+    }
+    let keys = vec![key.to_owned()];
+    let found = peek(bucket, SourceKind::Files, encoding, &keys)?;
+    let Some(period) = found.period else {
+        let what = format!("{key} holds no line item, so its month isn't known");
+        return Err(SourceError::NotFound { place: bucket.place(), what });
+    };
+    let delivery = FoundDelivery {
+        kind: SourceKind::Files,
+        encoding,
+        period,
+        assembly: AssemblyId::from_source("files"),
+        manifest: None,
+        keys,
+    };
+    Ok(FoundReport { name: key.to_owned(), deliveries: BTreeMap::from([(period, delivery)]) })
+}
+
+fn chosen_deliveries(request: &DeliverRequest, report: &FoundReport) -> Result<Vec<FoundDelivery>, RunError> {
+    let Some(wanted) = &request.periods else { return Ok(report.deliveries.values().cloned().collect()) };
+    wanted
+        .iter()
+        .map(|period| {
+            report.deliveries.get(period).cloned().ok_or_else(|| {
+                let months: Vec<String> = report.deliveries.keys().map(|month| month.month_text()).collect();
+                RunError::Source(SourceError::NotFound {
+                    place: request.source.bucket.place(),
+                    what: format!(
+                        "report {} has no delivery of {}; it has {}",
+                        report.name,
+                        period.month_text(),
+                        months.join(", ")
+                    ),
+                })
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,141 @@
+use super::exports::{Export, key_text, payer, privacy};
+use super::written::{Pass, Written};
+use crate::source::hex;
+use apportion_core::ledger::Destination;
+use apportion_core::proof::{
+    CUSTOMER_PROOF, CustomerProof, FORMAT_VERSION, MASTER_PROOF, MasterExport, MasterProof, MasterUnassigned,
+    MasterWithheld, ProofFile, ReasonTotals,
+};
+
+/// What was withheld from a customer, by reason.
+fn withheld_from(written: &Written, customer: usize) -> Vec<ReasonTotals> {
+    reasons(written, |to| match to {
+        Destination::Withheld(reason, owner) if owner as usize == customer => Some(reason),
+        _ => None,
+    })
+}
+
+fn reasons(
+    written: &Written,
+    choose: impl Fn(Destination) -> Option<apportion_core::route::Reason>,
+) -> Vec<ReasonTotals> {
+    written
+        .ledger
+        .destinations()
+        .filter_map(|(to, totals)| Some((choose(to)?, totals)))
+        .flat_map(|(reason, totals)| {
+            totals.to_json(&written.keys).into_iter().map(move |totals| ReasonTotals { reason, totals })
+        })
+        .collect()
+}
+
+/// The proof of one export: what it holds, and nothing of anybody else.
+pub(super) fn customer_proof(
+    pass: &Pass<'_>,
+    export: &Export<'_>,
+    place: usize,
+    first: bool,
+    written: &Written,
+) -> CustomerProof {
+    let customer = export.customer;
+    let totals = written.ledger.get(Destination::Export(place as u32));
+    CustomerProof {
+        proof: CUSTOMER_PROOF.to_owned(),
+        format_version: FORMAT_VERSION,
+        customer: customer.routed.id.clone(),
+        accounts: export.accounts.clone(),
+        linked_account: export.linked.clone(),
+        report_id: export.report.clone(),
+        assembly_id: export.assembly.clone(),
+        billing_period: pass.period,
+        contract: customer.contract.as_str().to_owned(),
+        layout: "eco".to_owned(),
+        format: "csv.gz".to_owned(),
+        order: customer.order.as_str().to_owned(),
+        gzip: "multi-member".to_owned(),
+        privacy: privacy(customer).to_owned(),
+        payer: payer(customer).to_owned(),
+        mask_key: key_text(customer, pass.request.mask_key.as_ref()),
+        withhold: customer.routed.withhold.clone(),
+        source_version: pass.pin.version.clone(),
+        rows: totals.map_or(0, |totals| totals.rows()),
+        files: written.files.get(place).cloned().unwrap_or_default(),
+        totals: totals.map(|totals| totals.to_json(&written.keys)).unwrap_or_default(),
+        withheld: if first { withheld_from(written, export.customer_place) } else { Vec::new() },
+    }
+}
+
+/// The proof of the whole delivery.
+pub(super) fn master_proof(
+    pass: &Pass<'_>,
+    report: &str,
+    exports: &[Export<'_>],
+    written: &Written,
+    observations: Vec<String>,
+) -> MasterProof {
+    let customers = exports
+        .iter()
+        .enumerate()
+        .map(|(place, export)| {
+            let totals = written.ledger.get(Destination::Export(place as u32));
+            MasterExport {
+                customer: export.customer.routed.id.clone(),
+                report_id: export.report.clone(),
+                assembly_id: export.assembly.clone(),
+                linked_account: export.linked.clone(),
+                rows: totals.map_or(0, |totals| totals.rows()),
+                totals: totals.map(|totals| totals.to_json(&written.keys)).unwrap_or_default(),
+            }
+        })
+        .collect();
+    let withheld = pass
+        .request
+        .customers
+        .iter()
+        .enumerate()
+        .map(|(place, customer)| MasterWithheld {
+            customer: customer.routed.id.clone(),
+            totals: withheld_from(written, place),
+        })
+        .filter(|withheld| !withheld.totals.is_empty())
+        .collect();
+    let in_no_share = written.ledger.destinations().filter(|(to, _)| !matches!(to, Destination::Export(_)));
+    MasterProof {
+        proof: MASTER_PROOF.to_owned(),
+        format_version: FORMAT_VERSION,
+        source: pass.request.source.name.clone(),
+        report: report.to_owned(),
+        kind: pass.delivery.kind.as_str().to_owned(),
+        billing_period: pass.period,
+        source_assembly_id: pass.delivery.assembly.clone(),
+        source_version: pass.pin.version.clone(),
+        source_objects: source_objects(pass, written),
+        delivery_id: pass.delivery_id.clone(),
+        source_totals: written.ledger.source().to_json(&written.keys),
+        customers,
+        withheld,
+        unassigned: MasterUnassigned {
+            rows: in_no_share.map(|(_, totals)| totals.rows()).sum(),
+            totals: reasons(written, |to| match to {
+                Destination::Nobody(reason) => Some(reason),
+                _ => None,
+            }),
+            files: written.unassigned_files.clone(),
+        },
+        observations,
+    }
+}
+
+fn source_objects(pass: &Pass<'_>, written: &Written) -> Vec<ProofFile> {
+    pass.pin
+        .objects
+        .iter()
+        .map(|object| ProofFile {
+            key: object.key.clone(),
+            bytes: object.bytes,
+            sha256: hex(&object.sha256),
+            rows: written.object_rows.get(&object.key).copied().unwrap_or(0),
+            rows_hash: String::new(),
+        })
+        .collect()
+}

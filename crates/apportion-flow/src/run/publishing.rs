@@ -1,0 +1,158 @@
+use super::RunError;
+use super::exports::Export;
+use super::proofs::{customer_proof, master_proof};
+use super::written::{Pass, Written};
+use crate::catalog::Standing;
+use crate::plant::{Plant, strikes};
+use crate::publish::{Commit, PublishError, commit, put_small};
+use crate::source::{SourceError, hash_object};
+use crate::storage::{Bucket, Swap};
+use apportion_core::columns::Contract;
+use apportion_core::manifest::{OwnManifest, write_own};
+use apportion_core::proof::{Generation, MasterPointer, to_stored_json};
+use apportion_model::{BillingPeriod, ObjectKey};
+
+impl Export<'_> {
+    pub(super) fn data_key(&self, period: BillingPeriod, number: u32) -> String {
+        ObjectKey::EcoData {
+            account: &self.folder,
+            period,
+            assembly: &self.assembly,
+            report: &self.report,
+            number,
+        }
+        .to_string()
+    }
+
+    pub(super) fn proof_key(&self, period: BillingPeriod) -> String {
+        ObjectKey::EcoProof { account: &self.folder, period, assembly: &self.assembly, report: &self.report }
+            .to_string()
+    }
+
+    fn fail(&mut self, error: PublishError) {
+        self.failure = Some(error.into());
+    }
+}
+
+/// Puts the proofs: each customer's in its export, the master proof in the MSP's place. No manifest moves yet.
+pub(super) fn put_proofs(
+    pass: &Pass<'_>,
+    report: &str,
+    exports: &mut [Export<'_>],
+    written: &Written,
+    observations: &[String],
+) -> Result<Option<String>, RunError> {
+    for place in 0..exports.len() {
+        if !exports[place].is_written() {
+            continue;
+        }
+        let first = exports.iter().position(|other| other.customer_place == exports[place].customer_place);
+        let proof = customer_proof(pass, &exports[place], place, first == Some(place), written);
+        let key = exports[place].proof_key(pass.period);
+        if let Err(error) = put_small(exports[place].customer.target.as_ref(), &key, &to_stored_json(&proof))
+        {
+            exports[place].fail(error);
+        }
+    }
+    let Some(msp) = &pass.request.msp else { return Ok(None) };
+    let proof = master_proof(pass, report, exports, written, observations.to_vec());
+    let source = &pass.request.source.name;
+    let key = ObjectKey::MasterProof { source, period: pass.period, delivery: pass.delivery_id }.to_string();
+    put_small(msp.as_ref(), &key, &to_stored_json(&proof))?;
+    Ok(Some(key))
+}
+
+/// The source is still the one that was read.
+pub(super) fn re_pin(pass: &Pass<'_>) -> Result<(), RunError> {
+    let Some(pinned) = pass.pin.objects.first() else { return Ok(()) };
+    let now = hash_object(pass.request.source.bucket.as_ref(), &pinned.key)?;
+    if now.is_some_and(|now| now == *pinned) {
+        return Ok(());
+    }
+    Err(SourceError::Moved { object: pinned.key.clone() }.into())
+}
+
+/// Moves the manifests, one customer after another, and last the MSP's pointer.
+pub(super) fn commit_all(
+    pass: &Pass<'_>,
+    exports: &mut [Export<'_>],
+    written: &Written,
+    master: Option<&str>,
+) -> Result<(), RunError> {
+    let generation = Generation { generation: pass.pin.generation, source_version: pass.pin.version.clone() };
+    let stray = stray_target(exports);
+    for place in 0..exports.len() {
+        if !exports[place].is_written() {
+            continue;
+        }
+        if let Err(error) = commit_export(pass, &exports[place], written, place, &generation, stray) {
+            exports[place].fail(error);
+        }
+    }
+    let (Some(msp), Some(proof)) = (&pass.request.msp, master) else { return Ok(()) };
+    let key = ObjectKey::MasterPointer { source: &pass.request.source.name, period: pass.period }.to_string();
+    let pointer = MasterPointer { delivery_id: pass.delivery_id.clone(), proof: proof.to_owned() };
+    let new = to_stored_json(&pointer);
+    let seen = msp.read(&key, 1 << 20)?;
+    if seen.as_deref() != Some(&new) && msp.swap(&key, seen.as_deref(), &new)? == Swap::Lost {
+        return Err(PublishError::Raced { place: msp.place(), manifest: key }.into());
+    }
+    Ok(())
+}
+
+fn commit_export(
+    pass: &Pass<'_>,
+    export: &Export<'_>,
+    written: &Written,
+    place: usize,
+    generation: &Generation,
+    stray: Option<usize>,
+) -> Result<(), PublishError> {
+    let mut keys: Vec<String> =
+        written.files.get(place).into_iter().flatten().map(|file| file.key.clone()).collect();
+    if keys.len() > 1 || written.files.get(place).is_some_and(|files| files.iter().any(|file| file.rows > 0))
+    {
+        if strikes(Plant::PublishShort) {
+            keys.pop();
+        }
+    }
+    let target = export.customer.target.as_ref();
+    let manifest = OwnManifest {
+        assembly: export.assembly.clone(),
+        account: export.folder.clone(),
+        report: export.report.clone(),
+        period: pass.period,
+        bucket: target.bucket_name(),
+        keys,
+        proof: export.proof_key(pass.period),
+    };
+    let bytes = write_own(&manifest, Contract::Eco);
+    if stray == Some(place) && strikes(Plant::PublishStray) {
+        let elsewhere = pass.request.customers.iter().find(|other| other.target.place() != target.place());
+        if let Some(elsewhere) = elsewhere {
+            return swap_blindly(elsewhere.target.as_ref(), &export.manifest_key, &bytes);
+        }
+    }
+    commit(
+        target,
+        &Commit {
+            manifest: &export.manifest_key,
+            seen: export.live.bytes.as_deref(),
+            bytes: &bytes,
+            generation_key: &export.generation_key,
+            generation,
+        },
+    )
+}
+
+/// Which export a planted bug strikes, if one is planted.
+fn stray_target(exports: &[Export<'_>]) -> Option<usize> {
+    exports.iter().position(|export| export.is_written() && export.standing == Standing::New)
+}
+
+/// What the planted bug does instead of a commit.
+fn swap_blindly(target: &dyn Bucket, key: &str, bytes: &[u8]) -> Result<(), PublishError> {
+    let seen = target.read(key, 64 << 20)?;
+    target.swap(key, seen.as_deref(), bytes)?;
+    Ok(())
+}

@@ -1,0 +1,124 @@
+use crate::outcome::Kind;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// What became of an export.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// It would be written (`plan`).
+    Planned,
+    /// It was written and its manifest moved.
+    Delivered,
+    /// Exactly this was live already.
+    Unchanged,
+    /// It isn't part of this run (`--customer`).
+    NotChosen,
+    /// It couldn't be delivered; the last export is untouched.
+    Failed,
+}
+
+impl State {
+    /// The state in a word or two.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Planned => "planned",
+            Self::Delivered => "delivered",
+            Self::Unchanged => "unchanged",
+            Self::NotChosen => "not chosen",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// One export of one month.
+#[derive(Debug, Clone, Serialize)]
+pub struct CustomerReport {
+    /// Whose.
+    pub customer: String,
+    /// The customer's name, for people.
+    pub name: String,
+    /// The export.
+    pub report_id: String,
+    /// What became of it.
+    pub state: State,
+    /// Line items.
+    pub rows: u64,
+    /// Their unblended cost by currency, exact.
+    pub unblended_cost: BTreeMap<String, String>,
+    /// Line items of the export that was live before; None if there was none.
+    pub rows_before: Option<u64>,
+    /// The unblended cost by currency of the export that was live before.
+    pub unblended_cost_before: BTreeMap<String, String>,
+    /// Data files.
+    pub files: usize,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Our assembly id.
+    pub assembly_id: String,
+    /// Where it is.
+    pub target: String,
+    /// The manifest's key.
+    pub manifest: String,
+    /// Why it failed.
+    pub error: Option<String>,
+    /// What sort of failure it is.
+    #[serde(skip)]
+    pub failure: Option<Kind>,
+}
+
+/// Line items that are in nobody's share, by reason.
+#[derive(Debug, Clone, Serialize)]
+pub struct UnassignedReport {
+    /// Why.
+    pub reason: String,
+    /// Whose they would have been; only for what is withheld.
+    pub owner: Option<String>,
+    /// Line items.
+    pub rows: u64,
+    /// Their unblended cost by currency, exact.
+    pub unblended_cost: BTreeMap<String, String>,
+}
+
+/// One month.
+#[derive(Debug, Clone, Serialize)]
+pub struct PeriodReport {
+    /// The month.
+    pub billing_period: String,
+    /// The report's name.
+    pub report: String,
+    /// Its kind.
+    pub kind: String,
+    /// AWS's name for the delivery.
+    pub source_assembly_id: String,
+    /// Line items of the source; 0 where nothing had to be read.
+    pub source_rows: u64,
+    /// Their unblended cost by currency, exact.
+    pub source_unblended_cost: BTreeMap<String, String>,
+    /// Each export.
+    pub customers: Vec<CustomerReport>,
+    /// What is in nobody's share.
+    pub unassigned: Vec<UnassignedReport>,
+    /// The master proof's key in the MSP's place, if there is one.
+    pub master_proof: Option<String>,
+    /// What else should be known.
+    pub observations: Vec<String>,
+}
+
+/// A whole run.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct DeliverReport {
+    /// Each month.
+    pub periods: Vec<PeriodReport>,
+}
+
+impl DeliverReport {
+    /// How many exports ended in a state.
+    pub fn count(&self, state: State) -> usize {
+        self.periods
+            .iter()
+            .flat_map(|period| &period.customers)
+            .filter(|customer| customer.state == state)
+            .count()
+    }
+}

@@ -1,0 +1,91 @@
+use super::discover::FoundDelivery;
+use super::error::SourceError;
+use crate::storage::Bucket;
+use sha2::{Digest, Sha256};
+use std::io::Read;
+
+/// One object of a delivery, in the version that is read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PinnedObject {
+    /// Its key, relative to the source.
+    pub key: String,
+    /// Its size.
+    pub bytes: u64,
+    /// Its SHA-256.
+    pub sha256: [u8; 32],
+}
+
+/// The version of a delivery: what exactly its objects held when it was pinned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pin {
+    /// The manifest, where there is one, then the data objects in its order.
+    pub objects: Vec<PinnedObject>,
+    /// SHA-256 over all of them: docs/delivery-format.md, section 7.
+    pub version: String,
+    /// The file time of the manifest (or the loose file), in milliseconds since 1970: the order of generations.
+    pub generation: i64,
+}
+
+impl Pin {
+    /// The data objects.
+    pub fn data(&self) -> &[PinnedObject] {
+        let manifest = usize::from(self.objects.first().is_some_and(|object| object.key.ends_with(".json")));
+        self.objects.get(manifest..).unwrap_or_default()
+    }
+}
+
+/// Hashes an object's bytes as they are now; None if there is no such object.
+///
+/// # Errors
+/// An object that can't be read.
+pub fn hash_object(bucket: &dyn Bucket, key: &str) -> Result<Option<PinnedObject>, SourceError> {
+    let Some(mut file) = bucket.open(key)? else { return Ok(None) };
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; 1 << 18];
+    let mut bytes = 0;
+    loop {
+        let read = file
+            .read(&mut buffer)
+            .map_err(|source| SourceError::Io { object: format!("{}/{key}", bucket.place()), source })?;
+        if read == 0 {
+            break;
+        }
+        hash.update(&buffer[..read]);
+        bytes += read as u64;
+    }
+    Ok(Some(PinnedObject { key: key.to_owned(), bytes, sha256: hash.finalize().into() }))
+}
+
+/// Pins a delivery. The manifest is hashed first and looked at again last.
+///
+/// # Errors
+/// A missing object, one that can't be read, or a manifest that changes meanwhile.
+pub fn pin(bucket: &dyn Bucket, delivery: &FoundDelivery) -> Result<Pin, SourceError> {
+    let missing = |key: &str| SourceError::Missing {
+        manifest: delivery.manifest.clone().unwrap_or_else(|| bucket.place()),
+        object: key.to_owned(),
+    };
+    let pointer = delivery
+        .manifest
+        .as_deref()
+        .or_else(|| delivery.keys.first().map(String::as_str))
+        .unwrap_or_default();
+    let generation = bucket.info(pointer)?.ok_or_else(|| missing(pointer))?.modified;
+    // Whether everything is there is cheap to know, and worth knowing before the first gigabyte is hashed.
+    for key in &delivery.keys {
+        bucket.info(key)?.ok_or_else(|| missing(key))?;
+    }
+    let mut objects = Vec::new();
+    let mut version = Sha256::new();
+    for key in delivery.manifest.iter().chain(&delivery.keys) {
+        let object = hash_object(bucket, key)?.ok_or_else(|| missing(key))?;
+        version.update(format!("{}\t{}\t{}\n", object.key, object.bytes, hex(&object.sha256)));
+        objects.push(object);
+    }
+    Ok(Pin { objects, version: hex(&version.finalize()), generation })
+}
+
+/// Lower-case hex digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,62 @@
+//! Write: rows in, finished files in the spool out.
+//!
+//! What comes in: batches and, for each export, the rows that are its own. What goes out: csv.gz files, each with
+//! its header, counted and hashed before they were encoded. What it must never do: let anything but an export's
+//! own rows and its contract decide a byte or where a file ends; put a file anywhere but the spool.
+//!
+//! Rows gather in a *window* of a fixed size of text. A full window is sorted (unless `order = "source"`), cut into
+//! gzip members of a fixed size of text, compressed by whichever thread is free, and appended in its turn.
+
+mod lane;
+mod pack;
+mod pool;
+mod spool;
+
+pub use lane::{ExportLane, LaneSettings, UnassignedLane};
+pub use pack::{LEVEL, Order, Packed, Window};
+pub use pool::Packer;
+pub use spool::{Spool, SpooledFile};
+
+use crate::outcome::{Kind, kind_of_io};
+
+/// Why writing failed.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// The spool's disk said no.
+    #[error("spool {path}: {doing}: {source}")]
+    Io {
+        /// The file or folder.
+        path: String,
+        /// What was being done.
+        doing: &'static str,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The spool is full of files that can't leave it yet.
+    #[error(
+        "the spool is full: {used} of {limit} bytes are unfinished files of this delivery. Give it more with --spool-limit, or a larger disk with --spool"
+    )]
+    Full {
+        /// Bytes in the spool.
+        used: u64,
+        /// Its limit.
+        limit: u64,
+    },
+    /// The compressor failed, which has no cause in the data.
+    #[error("compressing failed: {0}")]
+    Compress(String),
+    /// A helper thread ended early.
+    #[error("a packing thread ended early")]
+    Thread,
+}
+
+impl WriteError {
+    /// What sort of failure it is.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Io { source, .. } => kind_of_io(source),
+            Self::Full { .. } => Kind::Limit,
+            Self::Compress(_) | Self::Thread => Kind::Failed,
+        }
+    }
+}

@@ -1,0 +1,111 @@
+use super::WriteError;
+use libdeflater::{CompressionLvl, Compressor};
+use serde::{Deserialize, Serialize};
+use std::ops::Range;
+
+/// The gzip level, of libdeflate. Part of the format version.
+pub const LEVEL: i32 = 3;
+/// Text of a window, in bytes, when it is full.
+pub(super) const WINDOW_BYTES: usize = 4 << 20;
+/// Text of a gzip member, in bytes, when it ends.
+const MEMBER_BYTES: usize = 1 << 20;
+
+/// The order of rows in an export. A CUR promises none; sorted ones compress far better.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Order {
+    /// By resource, SKU and usage start inside each window; equal rows stay in the source's order.
+    Sorted,
+    /// The source's.
+    Source,
+}
+
+impl Order {
+    /// The order's name in settings and proofs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Sorted => "sorted",
+            Self::Source => "source",
+        }
+    }
+}
+
+/// Encoded rows that are not compressed yet.
+#[derive(Debug, Default)]
+pub struct Window {
+    /// The rows' text, each with its line end.
+    pub(super) text: Vec<u8>,
+    /// Where each row ends, and where its sort key stands in the text.
+    pub(super) rows: Vec<RowSpan>,
+    /// The sum of the rows' hashes.
+    pub(super) rows_hash: u128,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct RowSpan {
+    pub(super) row: Range<u32>,
+    pub(super) key: [Range<u32>; 3],
+}
+
+/// Compressed rows, ready to be appended to a file.
+#[derive(Debug)]
+pub struct Packed {
+    /// Whole gzip members.
+    pub bytes: Vec<u8>,
+    /// How many rows.
+    pub rows: u64,
+    /// The sum of the rows' hashes.
+    pub rows_hash: u128,
+}
+
+fn slice<'a>(text: &'a [u8], range: &Range<u32>) -> &'a [u8] {
+    text.get(range.start as usize..range.end as usize).unwrap_or_default()
+}
+
+impl Window {
+    /// Whether it is time to pack it: decided by its own text alone.
+    pub(super) fn is_full(&self) -> bool {
+        self.text.len() >= WINDOW_BYTES
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// Sorts and compresses.
+    pub(super) fn pack(mut self, order: Order) -> Result<Packed, WriteError> {
+        let text = &self.text;
+        if order == Order::Sorted {
+            self.rows.sort_by(|left, right| {
+                left.key.iter().map(|key| slice(text, key)).cmp(right.key.iter().map(|key| slice(text, key)))
+            });
+        }
+        let mut packed =
+            Packed { bytes: Vec::new(), rows: self.rows.len() as u64, rows_hash: self.rows_hash };
+        let mut member = Vec::with_capacity(MEMBER_BYTES.min(text.len()) + (1 << 12));
+        for row in &self.rows {
+            member.extend_from_slice(slice(text, &row.row));
+            if member.len() >= MEMBER_BYTES {
+                compress(&member, &mut packed.bytes)?;
+                member.clear();
+            }
+        }
+        if !member.is_empty() {
+            compress(&member, &mut packed.bytes)?;
+        }
+        Ok(packed)
+    }
+}
+
+/// Appends one gzip member. libdeflate writes no name and no time, and gives the same bytes on every CPU.
+pub(super) fn compress(text: &[u8], out: &mut Vec<u8>) -> Result<(), WriteError> {
+    let level = CompressionLvl::new(LEVEL).map_err(|error| WriteError::Compress(format!("{error:?}")))?;
+    let mut compressor = Compressor::new(level);
+    let start = out.len();
+    out.resize(start + compressor.gzip_compress_bound(text.len()), 0);
+    let written = compressor
+        .gzip_compress(text, &mut out[start..])
+        .map_err(|error| WriteError::Compress(error.to_string()))?;
+    out.truncate(start + written);
+    Ok(())
+}

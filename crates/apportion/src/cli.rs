@@ -1,0 +1,271 @@
+//! What can be typed. Nothing here looks at a file: flags become settings in `settings`.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// Gives every customer of an AWS managed service provider their own share of the AWS bill: complete, in the
+/// format their tools read, and proved to the last decimal.
+#[derive(Debug, Parser)]
+#[command(name = "apportion", version, max_term_width = 110, arg_required_else_help = true)]
+#[command(
+    after_help = "Start with `apportion demo`. Exit codes: 0 ok, 1 failed, 2 usage or settings, 3 partial, \
+4 doesn't balance, 5 source not ready, 10 not found, 12 permission, 13 limit or hostile input, 130/143 interrupted."
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// How to print.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Global {
+    /// How data are printed on stdout
+    #[arg(long, short = 'o', global = true, value_enum, default_value = "table", env = "APPORTION_OUTPUT")]
+    pub(crate) output: Output,
+    /// No progress bars and no progress lines on stderr
+    #[arg(long, global = true, env = "APPORTION_NO_PROGRESS")]
+    pub(crate) no_progress: bool,
+    /// Only data and errors
+    #[arg(long, short = 'q', global = true, env = "APPORTION_QUIET")]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// For people
+    Table,
+    /// One document
+    Json,
+    /// One document per line
+    Jsonl,
+    /// With a header row
+    Csv,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make a believable MSP bill, deliver, verify and audit it, and show the result; needs nothing
+    Demo(DemoArgs),
+    /// Make a folder with settings, a mask key and places for source, customers and MSP
+    Init(InitArgs),
+    /// List, check or import customers
+    #[command(subcommand)]
+    Customers(CustomersCommand),
+    /// Say what `deliver` would do, with rows and money per customer; writes nothing
+    Plan(RunArgs),
+    /// Split the source and deliver each customer's share, with proofs, manifests last
+    Deliver(RunArgs),
+    /// Read targets as their consumer would: manifest, files, rows, hashes
+    Verify(VerifyArgs),
+    /// Recompute everything from source and targets, by other code than the splitter's
+    Audit(RunArgs),
+    /// Print a contract's columns and types
+    Schema(SchemaArgs),
+    /// Show, check or describe the settings
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Print completions for a shell
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Settings that commands share. Each is also a variable of the environment and, where it makes sense, a key of the
+/// settings file; a flag beats a variable beats the file.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct RunArgs {
+    /// The settings file [default: ./apportion.toml, if it is there]
+    #[arg(long, env = "APPORTION_CONFIG", value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// The source: a folder laid out as the bucket, or one .csv.gz or .parquet file
+    #[arg(long, env = "APPORTION_SOURCE", value_name = "PATH")]
+    pub(crate) source: Option<String>,
+    /// Which report, where the source holds several
+    #[arg(long, env = "APPORTION_REPORT", value_name = "NAME")]
+    pub(crate) report: Option<String>,
+    /// The customer's target (without a settings file, or for the one --customer)
+    #[arg(long, env = "APPORTION_TARGET", value_name = "PATH")]
+    pub(crate) target: Option<String>,
+    /// The customer's accounts, separated by commas, or `all`
+    #[arg(long, env = "APPORTION_ACCOUNTS", value_name = "IDS")]
+    pub(crate) accounts: Option<String>,
+    /// The customer: with --accounts its id, else only this one of the settings
+    #[arg(long, env = "APPORTION_CUSTOMER", value_name = "ID")]
+    pub(crate) customer: Option<String>,
+    /// The MSP's own place, for master proofs and unassigned line items
+    #[arg(long, env = "APPORTION_MSP_TARGET", value_name = "PATH")]
+    pub(crate) msp_target: Option<String>,
+    /// The file with the mask key
+    #[arg(long, env = "APPORTION_MASK_KEY_FILE", value_name = "FILE")]
+    pub(crate) mask_key_file: Option<PathBuf>,
+    /// Which months, written yyyy-mm; several with commas [default: all of the source]
+    #[arg(long, env = "APPORTION_PERIOD", value_name = "MONTHS")]
+    pub(crate) period: Option<String>,
+    /// Which columns a customer receives: eco
+    #[arg(long, env = "APPORTION_CONTRACT", value_name = "NAME")]
+    pub(crate) contract: Option<String>,
+    /// Where objects lie in a target: eco
+    #[arg(long, env = "APPORTION_LAYOUT", value_name = "NAME")]
+    pub(crate) layout: Option<String>,
+    /// Which formats: csv.gz
+    #[arg(long, env = "APPORTION_FORMATS", value_name = "LIST")]
+    pub(crate) formats: Option<String>,
+    /// The order of rows: sorted (smaller files) or source
+    #[arg(long, env = "APPORTION_ORDER", value_name = "ORDER")]
+    pub(crate) order: Option<String>,
+    /// One export for the customer (organization) or one per linked account (account)
+    #[arg(long, env = "APPORTION_SHARING", value_name = "HOW")]
+    pub(crate) sharing: Option<String>,
+    /// mask foreign account ids (mask) or leave them (faithful)
+    #[arg(long, env = "APPORTION_PRIVACY", value_name = "HOW")]
+    pub(crate) privacy: Option<String>,
+    /// The payer's id: keep or mask
+    #[arg(long, env = "APPORTION_PAYER", value_name = "HOW")]
+    pub(crate) payer: Option<String>,
+    /// Line item types to withhold, separated by commas
+    #[arg(long, env = "APPORTION_WITHHOLD", value_name = "TYPES")]
+    pub(crate) withhold: Option<String>,
+    /// Where files wait until they are put [default: the system's temporary folder]
+    #[arg(long, env = "APPORTION_SPOOL", value_name = "FOLDER")]
+    pub(crate) spool: Option<PathBuf>,
+    /// Most bytes in the spool, as 4GiB or 500MiB [default: 16GiB]
+    #[arg(long, env = "APPORTION_SPOOL_LIMIT", value_name = "SIZE")]
+    pub(crate) spool_limit: Option<String>,
+    /// How many threads [default: the machine's]
+    #[arg(long, env = "APPORTION_THREADS", value_name = "N")]
+    pub(crate) threads: Option<usize>,
+}
+
+/// `verify`'s own.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct VerifyArgs {
+    /// The settings file [default: ./apportion.toml, if it is there]
+    #[arg(long, env = "APPORTION_CONFIG", value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// The target to read; without one, all targets of the settings
+    #[arg(long, env = "APPORTION_TARGET", value_name = "PATH")]
+    pub(crate) target: Option<String>,
+    /// Only this customer of the settings
+    #[arg(long, env = "APPORTION_CUSTOMER", value_name = "ID")]
+    pub(crate) customer: Option<String>,
+    /// Which months, written yyyy-mm; several with commas [default: all]
+    #[arg(long, env = "APPORTION_PERIOD", value_name = "MONTHS")]
+    pub(crate) period: Option<String>,
+}
+
+/// `schema`'s own.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct SchemaArgs {
+    /// The contract
+    #[arg(default_value = "eco")]
+    pub(crate) contract: String,
+}
+
+/// `init`'s own.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct InitArgs {
+    /// The folder to make or fill; nothing in it is overwritten
+    #[arg(default_value = ".")]
+    pub(crate) folder: PathBuf,
+}
+
+/// `demo`'s own.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct DemoArgs {
+    #[command(subcommand)]
+    pub(crate) command: Option<DemoCommand>,
+    /// The folder that everything goes into; it is emptied first if a demo made it
+    #[arg(long, default_value = "apportion-demo", value_name = "FOLDER")]
+    pub(crate) folder: PathBuf,
+    /// How many threads [default: the machine's]
+    #[arg(long, env = "APPORTION_THREADS", value_name = "N")]
+    pub(crate) threads: Option<usize>,
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum DemoCommand {
+    /// Make only the report, of any size, and the settings that fit it
+    Make(MakeArgs),
+}
+
+/// `demo make`'s own.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct MakeArgs {
+    /// The new folder
+    #[arg(long, default_value = "apportion-made", value_name = "FOLDER")]
+    pub(crate) out: PathBuf,
+    /// Line items
+    #[arg(long, default_value_t = 300_000)]
+    pub(crate) rows: u64,
+    /// Accounts, without the payer
+    #[arg(long, default_value_t = 84)]
+    pub(crate) accounts: u32,
+    /// Customers
+    #[arg(long, default_value_t = 12)]
+    pub(crate) customers: u32,
+    /// cur1-csv, cur1-parquet or cur2-csv
+    #[arg(long, default_value = "cur1-csv")]
+    pub(crate) kind: String,
+    /// Months
+    #[arg(long, default_value_t = 13)]
+    pub(crate) months: u32,
+    /// The first month, written yyyy-mm
+    #[arg(long, default_value = "2025-10")]
+    pub(crate) first: String,
+    /// Other seeds make other bills
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Line items in a file
+    #[arg(long, default_value_t = 1_000_000)]
+    pub(crate) rows_per_file: u64,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum CustomersCommand {
+    /// Each customer with its accounts and target
+    List(SettingsArgs),
+    /// Check the customers: accounts, dates, overlaps, targets
+    Check(SettingsArgs),
+    /// Read customers from a CSV (customer,account[,name][,from][,to]) and print them as settings
+    Import(ImportArgs),
+}
+
+/// Where the settings are.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct SettingsArgs {
+    /// The settings file [default: ./apportion.toml]
+    #[arg(long, env = "APPORTION_CONFIG", value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+/// `customers import`'s own.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ImportArgs {
+    /// The CSV, with a header row: customer, account, and if wanted name, from, to
+    pub(crate) file: PathBuf,
+    /// Each customer's target, with {customer} for its id
+    #[arg(long, default_value = "targets/{customer}", value_name = "PATTERN")]
+    pub(crate) targets: String,
+    /// Add them to this settings file, if all of it is right then
+    #[arg(long, value_name = "FILE")]
+    pub(crate) into: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Print the settings as they are resolved; secrets hidden
+    Show {
+        #[command(flatten)]
+        run: RunArgs,
+        /// Say of each value where it came from
+        #[arg(long)]
+        origin: bool,
+    },
+    /// Check the settings, without reading a byte of the source
+    Check(RunArgs),
+    /// Print the JSON schema of the settings file, for editors
+    Schema,
+}

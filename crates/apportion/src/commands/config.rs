@@ -1,0 +1,92 @@
+use crate::cli::RunArgs;
+use crate::exit;
+use crate::printer::{Head, Printer, text};
+use crate::settings::{self, Origin, Settings, SettingsFile, size_text};
+use serde_json::{Map, Value};
+
+/// `config show`: the settings as they are resolved.
+pub(crate) fn show(args: &RunArgs, origin: bool, printer: &Printer) -> anyhow::Result<u8> {
+    let settings = settings::resolve(args)?;
+    let values = values(&settings);
+    let mut heads: Vec<Head> = vec![text("setting"), text("value")];
+    if origin {
+        heads.push(text("origin"));
+    }
+    let rows: Vec<Vec<String>> = values
+        .iter()
+        .map(|(name, value)| {
+            let mut row = vec![(*name).to_owned(), value.clone()];
+            if origin {
+                row.push(origin_of(&settings, name));
+            }
+            row
+        })
+        .collect();
+    let whole: Map<String, Value> = rows
+        .iter()
+        .map(|row| {
+            let value = Value::String(row[1].clone());
+            let value = match row.get(2) {
+                Some(origin) => serde_json::json!({ "value": value, "origin": origin }),
+                None => value,
+            };
+            (row[0].clone(), value)
+        })
+        .collect();
+    printer.rows(&heads, &rows, &whole)?;
+    Ok(exit::OK)
+}
+
+fn origin_of(settings: &Settings, name: &str) -> String {
+    let section = name.split('.').next().unwrap_or(name);
+    match settings.origins.get(section) {
+        Some(Origin::Flag) => "flag or environment".to_owned(),
+        Some(Origin::File) => {
+            settings.file.as_ref().map_or_else(String::new, |file| file.display().to_string())
+        }
+        Some(Origin::Default) | None => "default".to_owned(),
+    }
+}
+
+fn values(settings: &Settings) -> Vec<(&'static str, String)> {
+    let none = || "(none)".to_owned();
+    let path = |path: Option<&std::path::PathBuf>| path.map_or_else(none, |path| path.display().to_string());
+    let customers: Vec<String> = settings
+        .customers
+        .iter()
+        .map(|customer| format!("{} -> {}", customer.id, customer.target.display()))
+        .collect();
+    vec![
+        ("source", path(settings.source.as_ref().map(|source| &source.path))),
+        ("source.name", settings.source.as_ref().map_or_else(none, |source| source.name.to_string())),
+        ("report", settings.source.as_ref().and_then(|source| source.report.clone()).unwrap_or_else(none)),
+        ("msp_target", path(settings.msp.as_ref())),
+        // Where the key is, and which it is; never the key.
+        (
+            "mask_key_file",
+            settings.mask_key.as_ref().map_or_else(none, |setting| {
+                format!("{} (fingerprint {})", setting.file.display(), setting.key.fingerprint())
+            }),
+        ),
+        ("customers", if customers.is_empty() { none() } else { customers.join(", ") }),
+        ("spool", settings.spool.display().to_string()),
+        ("spool_limit", size_text(settings.spool_limit)),
+        ("threads", settings.threads.to_string()),
+    ]
+}
+
+/// `config check`.
+pub(crate) fn check(args: &RunArgs, printer: &Printer) -> anyhow::Result<u8> {
+    let settings = settings::resolve(args)?;
+    settings.request(true)?;
+    printer.note(&format!("all right: {} customers", settings.customers.len()));
+    super::deliver::notes_before(&settings, printer);
+    Ok(exit::OK)
+}
+
+/// `config schema`.
+pub(crate) fn schema(printer: &Printer) -> anyhow::Result<u8> {
+    let schema = schemars::schema_for!(SettingsFile);
+    printer.data(&format!("{}\n", serde_json::to_string_pretty(&schema)?))?;
+    Ok(exit::OK)
+}

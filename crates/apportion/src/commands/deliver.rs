@@ -1,0 +1,140 @@
+use crate::cli::RunArgs;
+use crate::exit;
+use crate::printer::{Head, Printer, grouped, number, text};
+use crate::progress::Progress;
+use crate::settings::{self, size_text};
+use crate::signals::Signals;
+use apportion_flow::run::{CustomerReport, DeliverReport, PeriodReport, State, deliver};
+use std::collections::BTreeMap;
+
+const HEADS: [Head; 9] = [
+    text("period"),
+    text("customer"),
+    text("report id"),
+    text("state"),
+    number("rows"),
+    number("unblended cost"),
+    number("before"),
+    number("files"),
+    number("bytes"),
+];
+
+/// `plan` and `deliver`: one looks, the other does.
+pub(crate) fn run(args: &RunArgs, dry_run: bool, printer: &Printer, signals: &Signals) -> anyhow::Result<u8> {
+    let settings = settings::resolve(args)?;
+    let request = settings.request(dry_run)?;
+    notes_before(&settings, printer);
+    let progress = Progress::new(printer, signals);
+    let report = deliver(&request, &progress);
+    progress.finish();
+    #[cfg(debug_assertions)]
+    super::plant::say_writes();
+    let report = report?;
+    printer.rows(&HEADS, &table(&report), &report)?;
+    notes_after(&report, dry_run, printer);
+    Ok(code(&report))
+}
+
+/// What the settings mean for what customers can read.
+pub(crate) fn notes_before(settings: &settings::Settings, printer: &Printer) {
+    for customer in settings.customers.iter().filter(|customer| customer.faithful) {
+        printer.note(&format!(
+            "note: privacy = \"faithful\": account ids of others in {}'s line items are left readable",
+            customer.id
+        ));
+    }
+    if settings.mask_key.is_none() && settings.customers.iter().any(|customer| !customer.faithful) {
+        printer.note("note: no mask key is configured, so every foreign account id becomes 000000000000; `apportion init` makes a key");
+    }
+    if settings.msp.is_none() {
+        printer.note("note: without an MSP's place (--msp-target) unassigned line items are counted but not written, and there is no master proof");
+    }
+}
+
+fn notes_after(report: &DeliverReport, dry_run: bool, printer: &Printer) {
+    for period in &report.periods {
+        for text in &period.observations {
+            printer.note(&format!("note: {}: {text}", period.billing_period));
+        }
+        for customer in period.customers.iter().filter(|customer| customer.error.is_some()) {
+            let error = customer.error.as_deref().unwrap_or_default();
+            printer.line(&format!("error: {} of {}: {error}", customer.report_id, period.billing_period));
+        }
+    }
+    if dry_run {
+        printer.note("nothing was written; `apportion deliver` with the same settings does it");
+        return;
+    }
+    if report.count(State::Delivered) > 0 {
+        printer.note(
+            "the csv.gz files are gzip of several members: a reader must go on to the last one. Compare the rows above \
+             with what was imported; `apportion verify` counts them as a consumer would, `apportion audit` recomputes them",
+        );
+    }
+}
+
+/// One row per export, one per reason for which a line item is in nobody's share, and one for the source.
+fn table(report: &DeliverReport) -> Vec<Vec<String>> {
+    report.periods.iter().flat_map(period_rows).collect()
+}
+
+fn period_rows(period: &PeriodReport) -> Vec<Vec<String>> {
+    let mut rows: Vec<Vec<String>> =
+        period.customers.iter().map(|customer| customer_row(&period.billing_period, customer)).collect();
+    let line = |name: &str, state: &str, count: u64, cost: &BTreeMap<String, String>| {
+        let mut row = vec![period.billing_period.clone(), name.to_owned(), String::new(), state.to_owned()];
+        row.extend([grouped(count), money(cost), String::new(), String::new(), String::new()]);
+        row
+    };
+    for unassigned in &period.unassigned {
+        let name =
+            unassigned.owner.as_ref().map_or_else(|| "(nobody)".to_owned(), |owner| format!("({owner})"));
+        rows.push(line(&name, &unassigned.reason, unassigned.rows, &unassigned.unblended_cost));
+    }
+    if period.source_rows > 0 {
+        rows.push(line("= source", &period.kind, period.source_rows, &period.source_unblended_cost));
+    }
+    rows
+}
+
+fn customer_row(period: &str, customer: &CustomerReport) -> Vec<String> {
+    let before = match customer.rows_before {
+        Some(rows) if rows == customer.rows && customer.unblended_cost_before == customer.unblended_cost => {
+            "same".to_owned()
+        }
+        Some(rows) => format!("{} / {}", grouped(rows), money(&customer.unblended_cost_before)),
+        None => String::new(),
+    };
+    vec![
+        period.to_owned(),
+        customer.customer.clone(),
+        customer.report_id.clone(),
+        customer.state.as_str().to_owned(),
+        grouped(customer.rows),
+        money(&customer.unblended_cost),
+        before,
+        customer.files.to_string(),
+        if customer.bytes > 0 { size_text(customer.bytes) } else { String::new() },
+    ]
+}
+
+/// Amounts with their currencies.
+pub(crate) fn money(sums: &BTreeMap<String, String>) -> String {
+    sums.iter().map(|(currency, sum)| format!("{sum} {currency}")).collect::<Vec<_>>().join(", ")
+}
+
+/// 3 where some failed; where all failed, the same, if others were only left out or unchanged.
+fn code(report: &DeliverReport) -> u8 {
+    let failed = report.count(State::Failed);
+    let fine = report.count(State::Delivered) + report.count(State::Unchanged) + report.count(State::Planned);
+    match (failed, fine) {
+        (0, _) => exit::OK,
+        (_, 0) => report
+            .periods
+            .iter()
+            .flat_map(|period| &period.customers)
+            .find_map(|customer| customer.failure)
+            .map_or(exit::FAILED, exit::code_of_settled_kind),
+        _ => exit::PARTIAL,
+    }
+}

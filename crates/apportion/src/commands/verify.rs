@@ -1,0 +1,67 @@
+use crate::cli::{RunArgs, VerifyArgs};
+use crate::exit;
+use crate::printer::{Head, Printer, grouped, number, text};
+use crate::settings::{self, folder_of};
+use crate::signals::Signals;
+use apportion_flow::check::{Verdict, VerifyError, verify};
+use apportion_flow::storage::Folder;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+const HEADS: [Head; 6] =
+    [text("target"), text("period"), text("report id"), number("files"), number("rows"), text("verdict")];
+
+/// `verify`: reads targets as their consumers would.
+pub(crate) fn run(args: &VerifyArgs, printer: &Printer, signals: &Signals) -> anyhow::Result<u8> {
+    let periods = settings::periods_of(args.period.as_deref())?;
+    let mut verdicts = Vec::new();
+    for target in targets(args)? {
+        if !target.exists() {
+            return Err(VerifyError::Nothing(target.display().to_string()).into());
+        }
+        verdicts.push(verify(&Folder::new(target), periods.as_deref(), &|| signals.came())?);
+    }
+    print(&verdicts, printer)?;
+    Ok(if verdicts.iter().all(Verdict::is_clean) { exit::OK } else { exit::UNBALANCED })
+}
+
+fn targets(args: &VerifyArgs) -> anyhow::Result<Vec<PathBuf>> {
+    if let Some(target) = &args.target {
+        return Ok(vec![folder_of(target, Path::new(""))?]);
+    }
+    let run = RunArgs { config: args.config.clone(), customer: args.customer.clone(), ..RunArgs::default() };
+    let settings = settings::resolve(&run)?;
+    let chosen = settings
+        .customers
+        .iter()
+        .filter(|customer| settings.only.as_ref().is_none_or(|only| *only == customer.id));
+    let targets: BTreeSet<PathBuf> = chosen.map(|customer| customer.target.clone()).collect();
+    if targets.is_empty() {
+        return Err(exit::usage("no target; give --target PATH, or a settings file with customers"));
+    }
+    Ok(targets.into_iter().collect())
+}
+
+fn print(verdicts: &[Verdict], printer: &Printer) -> anyhow::Result<()> {
+    let mut rows = Vec::new();
+    for verdict in verdicts {
+        for export in &verdict.exports {
+            let good = if export.problems.is_empty() { "good" } else { "WRONG" };
+            rows.push(vec![
+                verdict.target.clone(),
+                export.billing_period.clone(),
+                export.report_id.clone(),
+                export.files.to_string(),
+                grouped(export.rows),
+                good.to_owned(),
+            ]);
+        }
+    }
+    printer.rows(&HEADS, &rows, &verdicts)?;
+    for export in verdicts.iter().flat_map(|verdict| &verdict.exports) {
+        for problem in &export.problems {
+            printer.line(&format!("error: {} of {}: {problem}", export.report_id, export.billing_period));
+        }
+    }
+    Ok(())
+}

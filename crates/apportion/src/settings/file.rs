@@ -1,0 +1,211 @@
+use crate::exit::usage;
+use anyhow::Context;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+/// The settings file.
+#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SettingsFile {
+    /// Where the line items come from.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) source: Vec<SourceEntry>,
+    /// The MSP's own place and key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) msp: Option<MspEntry>,
+    /// How a run works; changes no delivered byte.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) run: Option<RunEntry>,
+    /// Who receives a share.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) customer: Vec<CustomerEntry>,
+}
+
+/// One source.
+#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SourceEntry {
+    /// A folder laid out as the bucket, or one file; relative to the settings file.
+    pub(crate) url: String,
+    /// Its name, which becomes part of the report ids; may be left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) name: Option<String>,
+    /// `auto`: found from the objects.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) kind: Option<String>,
+    /// Which report, where there are several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) report: Option<String>,
+}
+
+/// The MSP's own place and key.
+#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct MspEntry {
+    /// Master proofs and unassigned line items; relative to the settings file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) url: Option<String>,
+    /// The file with the mask key; relative to the settings file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) mask_key_file: Option<String>,
+}
+
+/// How a run works.
+#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RunEntry {
+    /// Where files wait until they are put.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) spool: Option<String>,
+    /// Most bytes in the spool, as "16GiB".
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) spool_limit: Option<String>,
+    /// How many threads.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) threads: Option<usize>,
+}
+
+/// One customer.
+#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CustomerEntry {
+    /// Letters, digits, `-` and `_`; becomes part of report ids.
+    pub(crate) id: String,
+    /// For people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) name: Option<String>,
+    /// Account ids, each with dates if wanted, or "all".
+    pub(crate) accounts: Accounts,
+    /// `organization` or `account`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) sharing: Option<String>,
+    /// Line item types to withhold.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) withhold: Option<Vec<String>>,
+    /// `keep` or `mask`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) payer: Option<String>,
+    /// `mask` or `faithful`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) privacy: Option<String>,
+    /// Where and how.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) deliver: Option<DeliverEntry>,
+}
+
+/// `"all"`, or a list.
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub(crate) enum Accounts {
+    /// The word "all".
+    Word(String),
+    /// Account ids.
+    List(Vec<AccountEntry>),
+}
+
+impl Default for Accounts {
+    fn default() -> Self {
+        Self::List(Vec::new())
+    }
+}
+
+/// An account id, or one with dates.
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub(crate) enum AccountEntry {
+    /// "111122223333"
+    Id(String),
+    /// `{ id = "111122223333", from = "2026-09-01" }`
+    Dated(DatedAccount),
+    /// A number, which loses leading zeros; refused with a hint.
+    Number(i64),
+}
+
+/// An account with dates.
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DatedAccount {
+    /// 12 digits.
+    pub(crate) id: String,
+    /// The first day, yyyy-mm-dd.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) from: Option<String>,
+    /// The day after the last, yyyy-mm-dd.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) to: Option<String>,
+}
+
+/// Where and how a customer's exports go.
+#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DeliverEntry {
+    /// The target; relative to the settings file.
+    pub(crate) url: String,
+    /// `eco`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) layout: Option<String>,
+    /// `eco`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) contract: Option<String>,
+    /// `["csv.gz"]`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) formats: Option<Vec<String>>,
+    /// The `[account]` folder; the first listed account, if it isn't given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) account: Option<String>,
+    /// `sorted` or `source`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) order: Option<String>,
+}
+
+/// An account with the dates that it has; blank ones are none.
+pub(crate) fn dated(id: String, from: Option<String>, to: Option<String>) -> AccountEntry {
+    let given = |text: Option<String>| text.filter(|text| !text.is_empty());
+    match (given(from), given(to)) {
+        (None, None) => AccountEntry::Id(id),
+        (from, to) => AccountEntry::Dated(DatedAccount { id, from, to }),
+    }
+}
+
+/// Reads a settings file. Unknown keys are refused, with the key that was probably meant.
+pub(crate) fn read_file(path: &Path) -> anyhow::Result<SettingsFile> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("settings file {}", path.display()))?;
+    parse(&text).map_err(|problem| usage(format!("settings file {}: {problem}", path.display())))
+}
+
+fn parse(text: &str) -> Result<SettingsFile, String> {
+    toml::from_str(text).map_err(|error| {
+        let message = error.to_string();
+        match did_you_mean(error.message()) {
+            Some(hint) => format!("{}\n{hint}", message.trim_end()),
+            None => message.trim_end().to_owned(),
+        }
+    })
+}
+
+/// From "unknown field `acounts`, expected one of `id`, `accounts`": what was probably meant.
+fn did_you_mean(message: &str) -> Option<String> {
+    let rest = message.strip_prefix("unknown field `")?;
+    let (wrong, rest) = rest.split_once('`')?;
+    let best = rest
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .min_by_key(|known| strsim::damerau_levenshtein(wrong, known))
+        .filter(|known| strsim::damerau_levenshtein(wrong, known) <= known.len().div_ceil(2))?;
+    Some(format!("did you mean `{best}`?"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_misspelt_key_is_named_with_the_right_one() {
+        let error = parse("[[customer]]\nid = \"a\"\nacounts = []\n").unwrap_err();
+        assert!(error.contains("line 3") && error.contains("did you mean `accounts`?"), "{error}");
+        let error = parse("[mps]\nurl = \"x\"\n").unwrap_err();
+        assert!(error.contains("did you mean `msp`?"), "{error}");
+    }
+}

@@ -1,0 +1,18 @@
+//! Settings: flags, environment and file become one resolved value, before a byte of a source is read.
+//!
+//! What comes in: what was typed, and the settings file. What goes out: [`Settings`], with the origin of every value,
+//! or one clear error. What it must never do: leave a mistake for a later stage to find.
+
+mod customers;
+mod file;
+mod paths;
+mod resolve;
+mod sizes;
+
+pub(crate) use customers::ResolvedCustomer;
+pub(crate) use file::{
+    Accounts, CustomerEntry, DeliverEntry, MspEntry, SettingsFile, SourceEntry, dated, read_file,
+};
+pub(crate) use paths::folder_of;
+pub(crate) use resolve::{Origin, Settings, periods_of, resolve};
+pub(crate) use sizes::size_text;

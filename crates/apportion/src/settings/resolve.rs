@@ -1,0 +1,414 @@
+use super::customers::{ResolvedCustomer, parse_accounts};
+use super::file::{CustomerEntry, DeliverEntry, SettingsFile, SourceEntry, read_file};
+use super::paths::{folder_of, keep_apart};
+use super::sizes::parse_size;
+use crate::cli::RunArgs;
+use crate::exit::usage;
+use apportion_core::mask::MaskKey;
+use apportion_core::route::Membership;
+use apportion_flow::run::{Customer, DeliverRequest, SourceRequest, SpoolRequest};
+use apportion_flow::storage::{Bucket, Folder};
+use apportion_model::{BillingPeriod, CustomerId, SourceName};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+const DEFAULT_FILE: &str = "apportion.toml";
+const DEFAULT_SPOOL_LIMIT: u64 = 16 << 30;
+
+/// Where a value came from.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Origin {
+    /// A flag, or a variable of the environment.
+    Flag,
+    /// The settings file.
+    File,
+    /// Nobody said anything.
+    Default,
+}
+
+/// The source, resolved.
+#[derive(Debug, Clone)]
+pub(crate) struct SourceSetting {
+    /// A folder, or one file.
+    pub(crate) path: PathBuf,
+    pub(crate) name: SourceName,
+    pub(crate) named: bool,
+    pub(crate) report: Option<String>,
+}
+
+/// The mask key, and where it was read.
+#[derive(Debug, Clone)]
+pub(crate) struct MaskKeySetting {
+    pub(crate) key: MaskKey,
+    pub(crate) file: PathBuf,
+}
+
+/// Everything, resolved.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) file: Option<PathBuf>,
+    pub(crate) source: Option<SourceSetting>,
+    pub(crate) msp: Option<PathBuf>,
+    pub(crate) mask_key: Option<MaskKeySetting>,
+    pub(crate) customers: Vec<ResolvedCustomer>,
+    pub(crate) only: Option<CustomerId>,
+    pub(crate) periods: Option<Vec<BillingPeriod>>,
+    pub(crate) spool: PathBuf,
+    pub(crate) spool_limit: u64,
+    pub(crate) threads: usize,
+    pub(crate) origins: BTreeMap<&'static str, Origin>,
+}
+
+/// Joins flags, environment and file.
+pub(crate) fn resolve(args: &RunArgs) -> anyhow::Result<Settings> {
+    let (path, file) = find_file(args)?;
+    let base = path.as_deref().and_then(Path::parent).unwrap_or(Path::new("")).to_owned();
+    let mut resolver = Resolver { args, file, base, origins: BTreeMap::new() };
+    let source = resolver.source()?;
+    let msp = resolver.msp()?;
+    let mask_key = resolver.mask_key()?;
+    let (customers, only) = resolver.customers()?;
+    let (spool, spool_limit) = resolver.spool()?;
+    let settings = Settings {
+        file: path,
+        source,
+        msp,
+        mask_key,
+        customers,
+        only,
+        periods: periods_of(args.period.as_deref())?,
+        spool,
+        spool_limit,
+        threads: resolver.threads()?,
+        origins: resolver.origins,
+    };
+    settings.check()?;
+    Ok(settings)
+}
+
+fn find_file(args: &RunArgs) -> anyhow::Result<(Option<PathBuf>, SettingsFile)> {
+    if let Some(path) = &args.config {
+        if !path.is_file() {
+            return Err(usage(format!(
+                "settings file {} isn't there; make one with `apportion init`",
+                path.display()
+            )));
+        }
+        return Ok((Some(path.clone()), read_file(path)?));
+    }
+    let default = Path::new(DEFAULT_FILE);
+    // Without settings everything is said by flags; then a file that happens to lie here must not join in.
+    if args.accounts.is_none() && default.is_file() {
+        return Ok((Some(default.to_owned()), read_file(default)?));
+    }
+    Ok((None, SettingsFile::default()))
+}
+
+/// Reads `2026-10,2026-11`.
+pub(crate) fn periods_of(text: Option<&str>) -> anyhow::Result<Option<Vec<BillingPeriod>>> {
+    let Some(text) = text else { return Ok(None) };
+    let months: Result<BTreeSet<BillingPeriod>, _> =
+        text.split(',').map(|month| BillingPeriod::parse_month(month.trim())).collect();
+    let months = months.map_err(|error| usage(format!("--period: {error}")))?;
+    Ok(Some(months.into_iter().collect()))
+}
+
+struct Resolver<'a> {
+    args: &'a RunArgs,
+    file: SettingsFile,
+    /// What paths of the settings file are relative to.
+    base: PathBuf,
+    origins: BTreeMap<&'static str, Origin>,
+}
+
+impl Resolver<'_> {
+    /// The first of flag and file, and remembers which it was.
+    fn pick<T>(&mut self, name: &'static str, flag: Option<T>, file: Option<T>) -> Option<(T, Origin)> {
+        let picked = match (flag, file) {
+            (Some(flag), _) => Some((flag, Origin::Flag)),
+            (None, Some(file)) => Some((file, Origin::File)),
+            (None, None) => None,
+        };
+        self.origins.insert(name, picked.as_ref().map_or(Origin::Default, |(_, origin)| origin.clone()));
+        picked
+    }
+
+    fn path(&self, text: &str, origin: &Origin) -> anyhow::Result<PathBuf> {
+        folder_of(text, if *origin == Origin::File { &self.base } else { Path::new("") })
+    }
+
+    fn source(&mut self) -> anyhow::Result<Option<SourceSetting>> {
+        if self.file.source.len() > 1 && self.args.source.is_none() {
+            return Err(usage(
+                "several [[source]] in one run aren't read yet; keep one, or choose with --source",
+            ));
+        }
+        let entry: SourceEntry = self.file.source.first().cloned().unwrap_or_default();
+        if let Some(kind) = entry.kind.as_deref().filter(|kind| *kind != "auto") {
+            return Err(usage(format!(
+                "source: kind = {kind:?} isn't known in this version; it can be auto (the kind is found from the objects)"
+            )));
+        }
+        let from_file = (!self.file.source.is_empty()).then(|| entry.url.clone());
+        let Some((url, origin)) = self.pick("source", self.args.source.clone(), from_file) else {
+            return Ok(None);
+        };
+        let name = entry.name.as_deref().map(SourceName::new).transpose();
+        let name = name.map_err(|error| usage(format!("source: {error}")))?;
+        let report = self.pick("report", self.args.report.clone(), entry.report);
+        Ok(Some(SourceSetting {
+            path: self.path(&url, &origin)?,
+            named: name.is_some(),
+            name: name.unwrap_or_else(SourceName::unnamed),
+            report: report.map(|(report, _)| report),
+        }))
+    }
+
+    fn msp(&mut self) -> anyhow::Result<Option<PathBuf>> {
+        let from_file = self.file.msp.as_ref().and_then(|msp| msp.url.clone());
+        let picked = self.pick("msp_target", self.args.msp_target.clone(), from_file);
+        picked.map(|(url, origin)| self.path(&url, &origin)).transpose()
+    }
+
+    fn mask_key(&mut self) -> anyhow::Result<Option<MaskKeySetting>> {
+        let from_file = self.file.msp.as_ref().and_then(|msp| msp.mask_key_file.clone());
+        let flag = self.args.mask_key_file.as_ref().map(|path| path.display().to_string());
+        let Some((file, origin)) = self.pick("mask_key_file", flag, from_file) else { return Ok(None) };
+        let file = self.path(&file, &origin)?;
+        let text = std::fs::read(&file).map_err(|error| {
+            usage(format!(
+                "mask key file {}: {error}. Make one with `apportion init`, or take the setting out",
+                file.display()
+            ))
+        })?;
+        let key = MaskKey::new(text.trim_ascii()).ok_or_else(|| {
+            usage(format!(
+                "mask key file {}: a key must have at least {} bytes",
+                file.display(),
+                MaskKey::SHORTEST
+            ))
+        })?;
+        Ok(Some(MaskKeySetting { key, file }))
+    }
+
+    /// The customers: those of the file, or the one that the flags describe.
+    fn customers(&mut self) -> anyhow::Result<(Vec<ResolvedCustomer>, Option<CustomerId>)> {
+        let args = self.args;
+        let id_of = |text: &str| CustomerId::new(text).map_err(|error| usage(format!("--customer: {error}")));
+        if let Some(accounts) = &args.accounts {
+            self.origins.insert("customers", Origin::Flag);
+            let target = args
+                .target
+                .clone()
+                .ok_or_else(|| usage("--accounts needs --target, the customer's target"))?;
+            let accounts = parse_accounts(accounts);
+            let mut entry = CustomerEntry {
+                id: args.customer.clone().unwrap_or_else(|| first_of(&accounts)),
+                accounts,
+                deliver: Some(DeliverEntry { url: target, ..DeliverEntry::default() }),
+                ..CustomerEntry::default()
+            };
+            self.override_with_flags(&mut entry);
+            return Ok((vec![ResolvedCustomer::new(&entry, Path::new(""))?], None));
+        }
+        let only = args.customer.as_deref().map(id_of).transpose()?;
+        self.origins
+            .insert("customers", if self.file.customer.is_empty() { Origin::Default } else { Origin::File });
+        let mut customers = Vec::new();
+        for mut entry in self.file.customer.clone() {
+            let mut base = self.base.as_path();
+            if only.as_ref().is_none_or(|only| only.as_str() == entry.id) {
+                self.override_with_flags(&mut entry);
+                if let (Some(target), Some(_)) = (&args.target, &only) {
+                    entry.deliver.get_or_insert_default().url.clone_from(target);
+                    base = Path::new("");
+                }
+            }
+            customers.push(ResolvedCustomer::new(&entry, base)?);
+        }
+        if args.target.is_some() && only.is_none() {
+            return Err(usage("--target needs --accounts, or --customer to say whose target it is"));
+        }
+        Ok((customers, only))
+    }
+
+    fn override_with_flags(&self, entry: &mut CustomerEntry) {
+        let args = self.args;
+        let list = |text: &String| text.split(',').map(|part| part.trim().to_owned()).collect::<Vec<_>>();
+        let deliver = entry.deliver.get_or_insert_default();
+        for (flag, setting) in [
+            (&args.contract, &mut deliver.contract),
+            (&args.layout, &mut deliver.layout),
+            (&args.order, &mut deliver.order),
+            (&args.sharing, &mut entry.sharing),
+            (&args.privacy, &mut entry.privacy),
+            (&args.payer, &mut entry.payer),
+        ] {
+            if flag.is_some() {
+                setting.clone_from(flag);
+            }
+        }
+        if let Some(formats) = &args.formats {
+            deliver.formats = Some(list(formats));
+        }
+        if let Some(types) = &args.withhold {
+            entry.withhold = Some(list(types));
+        }
+    }
+
+    fn spool(&mut self) -> anyhow::Result<(PathBuf, u64)> {
+        let run = self.file.run.clone().unwrap_or_default();
+        let flag = self.args.spool.as_ref().map(|path| path.display().to_string());
+        let folder = match self.pick("spool", flag, run.spool) {
+            Some((folder, origin)) => self.path(&folder, &origin)?,
+            None => std::env::temp_dir(),
+        };
+        let limit = match self.pick("spool_limit", self.args.spool_limit.clone(), run.spool_limit) {
+            Some((text, _)) => parse_size(&text)?,
+            None => DEFAULT_SPOOL_LIMIT,
+        };
+        Ok((folder, limit))
+    }
+
+    fn threads(&mut self) -> anyhow::Result<usize> {
+        let run = self.file.run.clone().unwrap_or_default();
+        let available = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let threads =
+            self.pick("threads", self.args.threads, run.threads).map_or(available, |(threads, _)| threads);
+        if (1..=256).contains(&threads) { Ok(threads) } else { Err(usage("threads must be 1 to 256")) }
+    }
+}
+
+/// Without `--customer`, the customer is called after its first account.
+fn first_of(accounts: &super::file::Accounts) -> String {
+    match accounts {
+        super::file::Accounts::List(list) => match list.first() {
+            Some(super::file::AccountEntry::Id(id)) => id.clone(),
+            _ => "customer".to_owned(),
+        },
+        super::file::Accounts::Word(_) => "all".to_owned(),
+    }
+}
+
+impl Settings {
+    /// Everything that can be refused before a byte is read.
+    fn check(&self) -> anyhow::Result<()> {
+        let mut seen = BTreeSet::new();
+        for customer in &self.customers {
+            if !seen.insert(customer.id.as_str().to_ascii_lowercase()) {
+                return Err(usage(format!(
+                    "two customers have the id {}; ids must differ, also in more than upper and lower case",
+                    customer.id
+                )));
+            }
+            let target = format!("target of customer {}", customer.id);
+            if let Some(source) = &self.source {
+                keep_apart(&target, &customer.target, "the source", &source.path)?;
+            }
+            if let Some(msp) = &self.msp {
+                keep_apart("the MSP's place", msp, &target, &customer.target)?;
+            }
+            for other in self.customers.iter().take_while(|other| other.id != customer.id) {
+                if other.target != customer.target {
+                    let other_target = format!("target of customer {}", other.id);
+                    keep_apart(&target, &customer.target, &other_target, &other.target)?;
+                }
+            }
+        }
+        if let (Some(source), Some(msp)) = (&self.source, &self.msp) {
+            keep_apart("the MSP's place", msp, "the source", &source.path)?;
+        }
+        Membership::new(self.customers.iter().map(|customer| (&customer.id, &customer.accounts)))
+            .map_err(|error| usage(error.to_string()))?;
+        if let Some(only) = &self.only
+            && !self.customers.iter().any(|customer| customer.id == *only)
+        {
+            let there: Vec<&str> = self.customers.iter().map(|customer| customer.id.as_str()).collect();
+            return Err(usage(format!("no customer is called {only}; there are: {}", there.join(", "))));
+        }
+        Ok(())
+    }
+
+    /// The source, which most commands need.
+    pub(crate) fn source(&self) -> anyhow::Result<&SourceSetting> {
+        self.source.as_ref().ok_or_else(|| {
+            usage("no source; give --source PATH, or a settings file with [[source]] (`apportion init` makes one)")
+        })
+    }
+
+    /// What the flow is asked for.
+    pub(crate) fn request(&self, dry_run: bool) -> anyhow::Result<DeliverRequest> {
+        let source = self.source()?;
+        if self.customers.is_empty() {
+            return Err(usage(
+                "no customer; give --accounts and --target, or a settings file with [[customer]]",
+            ));
+        }
+        if !source.path.exists() {
+            return Err(crate::exit::Failure {
+                code: crate::exit::NOT_FOUND,
+                message: format!("source {} isn't there", source.path.display()),
+            }
+            .into());
+        }
+        Ok(DeliverRequest {
+            source: source.request(),
+            periods: self.periods.clone(),
+            customers: self.customers.iter().map(Customer::from).collect(),
+            only: self.only.clone(),
+            msp: self.msp.as_ref().map(|msp| Arc::new(Folder::new(msp)) as Arc<dyn Bucket>),
+            mask_key: self.mask_key.as_ref().map(|setting| setting.key.clone()),
+            spool: SpoolRequest { folder: self.spool.clone(), limit: self.spool_limit },
+            threads: self.threads,
+            dry_run,
+        })
+    }
+}
+
+impl SourceSetting {
+    /// A folder as it is; a file as the one object of its folder.
+    pub(crate) fn request(&self) -> SourceRequest {
+        let (folder, object) = if self.path.is_file() {
+            let name = self.path.file_name().map(|name| name.to_string_lossy().into_owned());
+            (
+                self.path
+                    .parent()
+                    .filter(|folder| *folder != Path::new(""))
+                    .unwrap_or(Path::new("."))
+                    .to_owned(),
+                name,
+            )
+        } else {
+            (self.path.clone(), None)
+        };
+        SourceRequest {
+            bucket: Arc::new(Folder::new(folder)),
+            name: self.name.clone(),
+            named: self.named,
+            report: self.report.clone(),
+            object,
+        }
+    }
+}
+
+impl From<&ResolvedCustomer> for Customer {
+    fn from(customer: &ResolvedCustomer) -> Self {
+        Self {
+            routed: apportion_core::route::RoutedCustomer {
+                id: customer.id.clone(),
+                accounts: customer.accounts.clone(),
+                withhold: customer.withhold.clone(),
+            },
+            name: customer.name.clone(),
+            sharing: customer.sharing,
+            target: Arc::new(Folder::new(&customer.target)),
+            folder: customer.folder.clone(),
+            contract: customer.contract,
+            order: customer.order,
+            payer_kept: customer.payer_kept,
+            faithful: customer.faithful,
+        }
+    }
+}
