@@ -2,7 +2,7 @@
 
 use crate::cli::{Global, Output};
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
-use comfy_table::{Cell, CellAlignment, ContentArrangement, Table};
+use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, TableComponent};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::io::{self, IsTerminal, Write};
@@ -117,6 +117,9 @@ fn write_json(out: &mut impl Write, value: &impl Serialize) -> io::Result<()> {
 fn write_table(out: &mut impl Write, heads: &[Head], rows: &[Vec<String>]) -> io::Result<()> {
     let mut table = Table::new();
     table.load_preset(UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Disabled);
+    // A line under the header and at the ends is enough.
+    table.remove_style(TableComponent::HorizontalLines);
+    table.remove_style(TableComponent::MiddleIntersections);
     table.set_header(heads.iter().map(|head| head.name));
     for row in rows {
         table.add_row(heads.iter().zip(row).map(|(head, cell)| {
