@@ -83,6 +83,8 @@ pub struct DeliverRequest {
     pub spool: SpoolRequest,
     /// How many threads pack.
     pub threads: usize,
+    /// Bytes of memory that the run should stay within; changes no delivered byte.
+    pub memory: u64,
     /// Nothing is written.
     pub dry_run: bool,
 }

@@ -34,6 +34,8 @@ struct LaneFiles {
     header: Vec<u8>,
     growing: Option<Growing>,
     begun: u32,
+    /// How many of its windows have been parked so far.
+    parked: u64,
 }
 
 /// The bounded folder in which files wait until they are put.
@@ -63,6 +65,7 @@ impl Spool {
                 header: member,
                 growing: None,
                 begun: 0,
+                parked: 0,
             });
         }
         Ok(Self { root: root.to_owned(), limit, used: 0, lanes })
@@ -89,6 +92,18 @@ impl Spool {
             return Ok(None);
         }
         Self::end(lane)
+    }
+
+    /// The name of a new file in which a lane's window may park its text until it is packed. Parked text is bounded
+    /// by the windows' size and doesn't count against the limit.
+    pub fn parking(&mut self, lane: usize) -> PathBuf {
+        let lane = &mut self.lanes[lane];
+        lane.parked += 1;
+        self.root.join(format!(
+            "{}-{}.parked",
+            lane.folder.file_name().unwrap_or_default().display(),
+            lane.parked
+        ))
     }
 
     /// Finishes a lane's last file; a lane without any row gets one with only a header.
