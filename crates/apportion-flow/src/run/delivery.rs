@@ -79,11 +79,12 @@ pub(super) fn run(
     Ok(report_of(&pass, report, &exports, &written, master, texts))
 }
 
-/// The id of the whole delivery: the source's version, and every export's id.
+/// The id of the whole delivery: the source's version, every export's id, and this program's version, because the
+/// master proof holds sentences.
 fn delivery_id(request: &DeliverRequest, pin: &Pin, exports: &[Export<'_>]) -> AssemblyId {
     let ids: Vec<(&str, &AssemblyId)> =
         exports.iter().map(|export| (export.report.as_str(), &export.assembly)).collect();
-    assembly_id(&("delivery", &request.source.name, &pin.version, ids))
+    assembly_id(&("delivery", env!("CARGO_PKG_VERSION"), &request.source.name, &pin.version, ids))
 }
 
 /// Whether everything this run could write is live already.

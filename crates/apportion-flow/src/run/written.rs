@@ -16,6 +16,7 @@ use apportion_core::proof::ProofFile;
 use apportion_core::route::Router;
 use apportion_model::{AssemblyId, BillingPeriod, ObjectKey};
 use std::collections::{BTreeMap, HashSet};
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Mutex, PoisonError};
@@ -71,7 +72,8 @@ pub(super) fn write(pass: &Pass<'_>, exports: &mut [Export<'_>]) -> Result<Writt
         let packer = Packer::new(scope, request.threads, lanes);
         let mut writing = Writing::new(pass, exports, packer, with_msp.then_some(source_columns))?;
         let splitter = writing.follow(splitter, batches)?;
-        let (observations, object_rows) = reading.join().ok().flatten().unwrap_or_default();
+        // A source that wasn't read to its end must never look like a short one.
+        let (observations, object_rows) = reading.join().ok().flatten().ok_or_else(|| reading_ended(pass))?;
         writing.finish_files()?;
         let (ledger, keys, watch) = splitter.finish();
         writing.compare_with(&ledger)?;
@@ -82,8 +84,19 @@ pub(super) fn write(pass: &Pass<'_>, exports: &mut [Export<'_>]) -> Result<Writt
 
 type BatchSender = std::sync::mpsc::SyncSender<Result<Batch, SourceError>>;
 
-/// Reads to the end and tells what was seen besides; None where reading failed or nobody listens any more.
-fn read_ahead(mut reader: Reader<'_>, sender: &BatchSender) -> Option<ReadEnd> {
+/// What a decoder that panics leaves: the file can't be trusted.
+fn reading_ended(pass: &Pass<'_>) -> RunError {
+    let problem = "the decoder gave up on it; nothing was published. Fetch the file again".to_owned();
+    SourceError::Parquet { object: pass.delivery.keys.join(", "), problem }.into()
+}
+
+/// Reads to the end and tells what was seen besides; None where reading failed, nobody listens any more, or a
+/// library panicked on its input.
+fn read_ahead(reader: Reader<'_>, sender: &BatchSender) -> Option<ReadEnd> {
+    std::panic::catch_unwind(AssertUnwindSafe(|| read_to_end(reader, sender))).ok().flatten()
+}
+
+fn read_to_end(mut reader: Reader<'_>, sender: &BatchSender) -> Option<ReadEnd> {
     while let Some(next) = reader.next_batch().transpose() {
         let failed = next.is_err();
         if sender.send(next).is_err() || failed {

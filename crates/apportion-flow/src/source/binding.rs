@@ -130,9 +130,10 @@ fn first_filled(rows: usize, columns: &[Cells]) -> Cells {
     Cells::Plain(Arc::new(texts))
 }
 
-/// The snake name of a header, aliases left as they are.
+/// The snake name of a header; for another spelling of a known column, that column's name.
 pub(super) fn snake(header: &str) -> String {
-    String::from_utf8_lossy(&snake_name(header.as_bytes())).into_owned()
+    let name = String::from_utf8_lossy(&snake_name(header.as_bytes())).into_owned();
+    known().find(&name).map_or(name, |id| known().get(id).name.clone())
 }
 
 pub(super) fn is_map(name: &str) -> bool {

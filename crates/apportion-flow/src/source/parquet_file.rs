@@ -17,6 +17,7 @@ use parquet::basic::Encoding;
 use parquet::file::metadata::ParquetMetaData;
 use std::collections::HashMap;
 use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 const BATCH_ROWS: usize = 2048;
@@ -36,9 +37,21 @@ pub(super) struct ParquetFile {
     dictionaries: HashMap<usize, (ArrayRef, Arc<Texts>)>,
 }
 
+/// Runs the decoder, which can panic on hostile files; then the file is refused like any other that is broken.
+fn guarded<T>(object: &str, decode: impl FnOnce() -> Result<T, SourceError>) -> Result<T, SourceError> {
+    catch_unwind(AssertUnwindSafe(decode)).unwrap_or_else(|_| {
+        let problem = "the decoder gave up on the file; nothing was published. Fetch it again".to_owned();
+        Err(SourceError::Parquet { object: object.to_owned(), problem })
+    })
+}
+
 impl ParquetFile {
     /// Opens a file and reads its footer.
     pub(super) fn open(object: Arc<str>, file: File) -> Result<Self, SourceError> {
+        guarded(&Arc::clone(&object), || Self::read_footer(object, file))
+    }
+
+    fn read_footer(object: Arc<str>, file: File) -> Result<Self, SourceError> {
         let wrong = |problem: String| SourceError::Parquet { object: object.to_string(), problem };
         let plain =
             ArrowReaderMetadata::load(&file, ArrowReaderOptions::new().with_skip_arrow_metadata(true))
@@ -102,11 +115,13 @@ impl ParquetFile {
 
     /// The next rows, one entry per column of the file; None at the end.
     pub(super) fn next_batch(&mut self) -> Result<Option<(u64, usize, Vec<Cells>)>, SourceError> {
-        let batch = match self.reader.as_mut().and_then(Iterator::next) {
-            None => return Ok(None),
-            Some(Ok(batch)) => batch,
-            Some(Err(error)) => return Err(self.wrong(error.to_string())),
-        };
+        let object = Arc::clone(&self.object);
+        let next = guarded(&object, || match self.reader.as_mut().and_then(Iterator::next) {
+            None => Ok(None),
+            Some(Ok(batch)) => Ok(Some(batch)),
+            Some(Err(error)) => Err(self.wrong(error.to_string())),
+        })?;
+        let Some(batch) = next else { return Ok(None) };
         let first = self.rows + 1;
         let columns = self.cells_of(&batch, first)?;
         self.rows += batch.num_rows() as u64;

@@ -1,6 +1,7 @@
 use super::WriteError;
 use super::pack::{Order, Packed, Window};
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::Scope;
@@ -116,7 +117,10 @@ fn work(queue: &Mutex<Receiver<Job>>, results: &Sender<Finished>) {
     loop {
         let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(job) = job else { return };
-        let finished = Finished { lane: job.lane, turn: job.turn, packed: job.window.pack(job.order) };
+        let (lane, turn) = (job.lane, job.turn);
+        // A thread that died would be waited for; one that says so is an error.
+        let packed = catch_unwind(AssertUnwindSafe(|| job.window.pack(job.order)));
+        let finished = Finished { lane, turn, packed: packed.unwrap_or(Err(WriteError::Thread)) };
         if results.send(finished).is_err() {
             return;
         }

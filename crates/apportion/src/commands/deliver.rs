@@ -4,6 +4,7 @@ use crate::printer::{Head, Printer, grouped, number, text};
 use crate::progress::Progress;
 use crate::settings::{self, size_text};
 use crate::signals::Signals;
+use apportion_core::route::Accounts;
 use apportion_flow::run::{CustomerReport, DeliverReport, PeriodReport, State, deliver};
 use std::collections::BTreeMap;
 
@@ -43,7 +44,9 @@ pub(crate) fn notes_before(settings: &settings::Settings, printer: &Printer) {
             customer.id
         ));
     }
-    if settings.mask_key.is_none() && settings.customers.iter().any(|customer| !customer.faithful) {
+    let masks =
+        |customer: &settings::ResolvedCustomer| !customer.faithful && customer.accounts != Accounts::All;
+    if settings.mask_key.is_none() && settings.customers.iter().any(masks) {
         printer.note("note: no mask key is configured, so every foreign account id becomes 000000000000; `apportion init` makes a key");
     }
     if settings.msp.is_none() {
