@@ -1,0 +1,4 @@
+//! The program's integration tests, in one binary.
+
+mod docs;
+mod tidy;
