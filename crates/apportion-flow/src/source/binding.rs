@@ -130,9 +130,10 @@ fn first_filled(rows: usize, columns: &[Cells]) -> Cells {
     Cells::Plain(Arc::new(texts))
 }
 
-/// The snake name of a header, aliases left as they are.
+/// The snake name of a header; of a known column its own, whichever alias the file has.
 pub(super) fn snake(header: &str) -> String {
-    String::from_utf8_lossy(&snake_name(header.as_bytes())).into_owned()
+    let name = String::from_utf8_lossy(&snake_name(header.as_bytes())).into_owned();
+    known().find(&name).map_or(name, |id| known().get(id).name.clone())
 }
 
 pub(super) fn is_map(name: &str) -> bool {

@@ -353,7 +353,7 @@ impl Settings {
             }
             .into());
         }
-        Ok(DeliverRequest {
+        let request = DeliverRequest {
             source: source.request(),
             periods: self.periods.clone(),
             customers: self.customers.iter().map(Customer::from).collect(),
@@ -363,7 +363,10 @@ impl Settings {
             spool: SpoolRequest { folder: self.spool.clone(), limit: self.spool_limit },
             threads: self.threads,
             dry_run,
-        })
+        };
+        // Not left to `deliver`: `config check` and `audit` refuse the same.
+        request.check().map_err(|error| usage(error.to_string()))?;
+        Ok(request)
     }
 }
 
