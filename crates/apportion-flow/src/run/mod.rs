@@ -19,7 +19,7 @@ use crate::catalog::CatalogError;
 use crate::check::CheckError;
 use crate::outcome::Kind;
 use crate::publish::PublishError;
-use crate::source::{Discovery, FoundDelivery, FoundReport, SourceError, discover, peek};
+use crate::source::{Discovery, FoundDelivery, FoundReport, SourceError, discover, peek, refusal_of_loose};
 use crate::split::SplitError;
 use crate::storage::{Bucket, StorageError};
 use crate::write::WriteError;
@@ -224,19 +224,9 @@ fn nothing_to_read(place: String, discovery: &Discovery) -> SourceError {
 /// A loose file as a report of one delivery.
 fn loose_report(bucket: &dyn Bucket, key: &str) -> Result<FoundReport, SourceError> {
     let encoding = Encoding::of_key(key);
-    let refused = |reason: &str| SourceError::Refused {
-        place: bucket.place(),
-        reasons: vec![format!("  {key}: {reason}")],
-    };
-    match encoding {
-        Encoding::CsvGz | Encoding::Parquet => {}
-        Encoding::Csv => {
-            return Err(refused("a plain CSV, a kind that isn't read yet. Compress it: gzip FILE.csv"));
-        }
-        Encoding::CsvZip => {
-            return Err(refused("a zip archive, a kind that isn't read yet. Use gzip or Parquet"));
-        }
-        Encoding::Unknown => return Err(refused("neither .csv.gz nor .parquet")),
+    if let Some(reason) = refusal_of_loose(bucket, key)? {
+        let reasons = vec![format!("  {key}: {reason}")];
+        return Err(SourceError::Refused { place: bucket.place(), reasons });
     }
     let keys = vec![key.to_owned()];
     let found = peek(bucket, SourceKind::Files, encoding, &keys)?;

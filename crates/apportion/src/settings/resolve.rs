@@ -370,7 +370,7 @@ impl Settings {
             }
             .into());
         }
-        Ok(DeliverRequest {
+        let request = DeliverRequest {
             source: source.request(),
             periods: self.periods.clone(),
             customers: self.customers.iter().map(Customer::from).collect(),
@@ -381,7 +381,10 @@ impl Settings {
             threads: self.threads,
             memory: self.memory,
             dry_run,
-        })
+        };
+        // Not left to `deliver`: `config check` and `audit` refuse the same.
+        request.check().map_err(|error| usage(error.to_string()))?;
+        Ok(request)
     }
 }
 

@@ -1,4 +1,20 @@
-//! The program's integration tests, in one binary.
+//! Integration tests through the program itself: what it reads, refuses, writes, proves and says.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    unreachable_pub
+)]
 
+mod bad_input;
 mod docs;
+mod exit_codes;
+mod fixtures;
+mod nise;
+mod samples;
+mod settings;
+mod support;
 mod tidy;
