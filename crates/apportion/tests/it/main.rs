@@ -13,6 +13,7 @@ mod bad_input;
 mod docs;
 mod exit_codes;
 mod fixtures;
+mod golden;
 mod nise;
 mod samples;
 mod settings;
