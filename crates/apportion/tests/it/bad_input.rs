@@ -265,8 +265,8 @@ fn parquet(place: &Place) -> String {
     let make = ["demo", "make", "--out", "made", "--rows", "300", "--accounts", "4", "--customers", "2"];
     let how = ["--kind", "cur1-parquet", "--months", "1", "--first", "2025-03", "-q"];
     place.run(&[&make[..], &how[..]].concat()).expect(0);
-    let names = place.tree("made/source").into_keys().filter(|name| name.ends_with(".parquet"));
-    names.last().unwrap()
+    let mut names = place.tree("made/source").into_keys().filter(|name| name.ends_with(".parquet"));
+    names.next_back().unwrap()
 }
 
 #[test]
