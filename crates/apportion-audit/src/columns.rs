@@ -17,6 +17,11 @@ pub(crate) enum ColumnType {
     Timestamp,
 }
 
+/// Whether AWS guarantees a column in every report.
+pub(crate) fn is_guaranteed(name: &str) -> bool {
+    GUARANTEED.iter().any(|(known, _)| *known == name)
+}
+
 /// The columns that AWS guarantees, in the order that seeds their hashes.
 pub(crate) const GUARANTEED: [(&str, ColumnType); 28] = [
     ("bill_bill_type", Text),

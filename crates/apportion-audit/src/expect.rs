@@ -4,11 +4,11 @@
 //! what is withheld and of what is nobody's. What it must never do: read a target, keep rows, or drop one.
 
 use crate::cells::{FilePlan, Place, cell};
-use crate::columns::{ADDITIVE, ColumnType, ECO, GUARANTEED};
+use crate::columns::{ADDITIVE, ColumnType, ECO, GUARANTEED, is_guaranteed};
 use crate::error::AuditError;
 use crate::hashes::{RowHasher, cell_hash, item_hash};
 use crate::masking::{Masker, Places, Sensitivity};
-use crate::numbers::Number;
+use crate::numbers::{NOT_A_NUMBER, Number};
 use crate::request::{AuditRequest, AuditedAccounts, AuditedCustomer};
 use crate::routing::{Route, RoutedCells, Router};
 use crate::source::{DataObject, Delivery, ReadObject, Rows, source_version};
@@ -423,7 +423,15 @@ impl LineItem {
         for (index, place) in plan.additive.iter().enumerate() {
             self.numbers[index] = match cell(place, record, &plan.maps) {
                 b"" => None,
-                text => Some(number(ADDITIVE[index], text)?),
+                text => match Number::parse(text) {
+                    Ok(number) => Some(number),
+                    // Writers that aren't AWS misplace texts there: delivered as they are, they add nothing.
+                    Err(NOT_A_NUMBER) if !is_guaranteed(ADDITIVE[index]) => None,
+                    Err(cause) => {
+                        let cause = format!("{:?} {cause}", shortened(text));
+                        return Err(Fault { column: ADDITIVE[index], cause });
+                    }
+                },
             };
         }
         Ok(())

@@ -11,6 +11,9 @@ const MOST_DIGITS: usize = 128;
 const PLACES: i32 = 18;
 const UNIT: u128 = 1_000_000_000_000_000_000;
 
+/// What a text is called that isn't a number at all.
+pub(crate) const NOT_A_NUMBER: &str = "is not a number";
+
 /// A decimal number: `digits` times ten to the `exponent`, the digits without zeros at either end.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Number {
@@ -32,7 +35,7 @@ impl Number {
         let tail = &rest[used..];
         if let Some((mark, digits)) = tail.split_first() {
             if !matches!(mark, b'e' | b'E') {
-                return Err("is not a number");
+                return Err(NOT_A_NUMBER);
             }
             number.exponent = number.exponent.saturating_add(read_exponent(digits)?);
         }
@@ -70,7 +73,7 @@ impl Number {
             }
             used += 1;
         }
-        if seen == 0 { Err("is not a number") } else { Ok((number, used)) }
+        if seen == 0 { Err(NOT_A_NUMBER) } else { Ok((number, used)) }
     }
 
     fn strip_zeros(&mut self) {
@@ -124,7 +127,7 @@ fn read_exponent(text: &[u8]) -> Result<i32, &'static str> {
         _ => (false, text),
     };
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
-        return Err("is not a number");
+        return Err(NOT_A_NUMBER);
     }
     let size =
         digits.iter().fold(0i32, |sum, digit| sum.saturating_mul(10).saturating_add(i32::from(digit - b'0')));

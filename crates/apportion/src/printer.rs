@@ -2,7 +2,7 @@
 
 use crate::cli::{Global, Output};
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
-use comfy_table::{Cell, CellAlignment, ContentArrangement, Table};
+use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, TableComponent};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::io::{self, IsTerminal, Write};
@@ -117,6 +117,9 @@ fn write_json(out: &mut impl Write, value: &impl Serialize) -> io::Result<()> {
 fn write_table(out: &mut impl Write, heads: &[Head], rows: &[Vec<String>]) -> io::Result<()> {
     let mut table = Table::new();
     table.load_preset(UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Disabled);
+    // A line under the header and at the ends is enough.
+    table.remove_style(TableComponent::HorizontalLines);
+    table.remove_style(TableComponent::MiddleIntersections);
     table.set_header(heads.iter().map(|head| head.name));
     for row in rows {
         table.add_row(heads.iter().zip(row).map(|(head, cell)| {
@@ -149,7 +152,7 @@ pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place) % 3 == 0 {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);

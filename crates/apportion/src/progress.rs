@@ -55,8 +55,11 @@ impl Watcher for Progress<'_> {
     fn stage(&self, text: &str, bytes: Option<u64>) {
         let size = bytes.map_or_else(String::new, |bytes| format!(" {}", crate::settings::size_text(bytes)));
         let message = format!("{text}{size}");
+        self.rows.store(0, Ordering::Relaxed);
         if let Some(bar) = &self.bar {
             bar.set_message(message.clone());
+            bar.set_position(0);
+            bar.reset_eta();
         }
         self.last.lock().unwrap_or_else(PoisonError::into_inner).1 = message;
     }

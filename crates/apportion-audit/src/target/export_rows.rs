@@ -4,10 +4,10 @@
 //! findings about cells. What it must never do: keep a row.
 
 use super::ExportContext;
-use crate::columns::{ADDITIVE, ColumnType, ECO};
+use crate::columns::{ADDITIVE, ColumnType, ECO, is_guaranteed};
 use crate::hashes::RowHasher;
 use crate::masking::{Masker, Places, Sensitivity};
-use crate::numbers::{Number, Sum};
+use crate::numbers::{NOT_A_NUMBER, Number, Sum};
 use crate::report::{FindingKind, Findings};
 use csv::ByteRecord;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -89,6 +89,7 @@ impl<'a> ExportRows<'a> {
                 b"" => {}
                 text => match Number::parse(text) {
                     Ok(number) => sum.add(&number),
+                    Err(NOT_A_NUMBER) if !is_guaranteed(ECO[*column].0) => {}
                     Err(cause) => unreadable(*column, text, cause),
                 },
             }
@@ -97,6 +98,7 @@ impl<'a> ExportRows<'a> {
             let text = record.get(*column).unwrap_or_default();
             if !text.is_empty()
                 && let Err(cause) = Number::parse(text)
+                && (cause != NOT_A_NUMBER || is_guaranteed(ECO[*column].0))
             {
                 unreadable(*column, text, cause);
             }

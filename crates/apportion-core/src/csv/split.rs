@@ -254,8 +254,8 @@ mod tests {
                 &Limits::default(),
                 &mut bounds,
             )?;
-            if split.records > 0 {
-                width = bounds.len() / split.records;
+            if let Some(fields) = bounds.len().checked_div(split.records) {
+                width = fields;
                 for record in bounds.chunks(width) {
                     rows.push(
                         record

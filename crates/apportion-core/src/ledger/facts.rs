@@ -3,7 +3,7 @@ use crate::columns::{ColumnId, ColumnType, known};
 use crate::line_item::{Batch, Place, excerpt};
 use crate::money::{Number, NumberProblem};
 use apportion_model::{BillingPeriod, Instant};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 /// A cell that can't be booked.
@@ -48,6 +48,7 @@ pub struct FactsReader {
     places: HashMap<LedgerKey, u32>,
     keys: Vec<LedgerKey>,
     canonical: Vec<u8>,
+    unsummed: BTreeMap<ColumnId, (u64, LedgerError)>,
 }
 
 impl FactsReader {
@@ -95,7 +96,13 @@ impl FactsReader {
         })
     }
 
-    fn read_numbers(&self, batch: &Batch, facts: &mut Facts) -> Result<(), LedgerError> {
+    /// Columns with texts that are no numbers: how many, and the first of them. Such a text is delivered as it is
+    /// and adds nothing. In a column that AWS guarantees it is an error instead.
+    pub fn unsummed(&self) -> impl Iterator<Item = (u64, &LedgerError)> {
+        self.unsummed.values().map(|(count, first)| (*count, first))
+    }
+
+    fn read_numbers(&mut self, batch: &Batch, facts: &mut Facts) -> Result<(), LedgerError> {
         facts.numbers.clear();
         facts.number_ends.clear();
         let present: Vec<(u8, ColumnId)> = (0u8..)
@@ -105,8 +112,15 @@ impl FactsReader {
         for row in 0..batch.rows {
             for (place, column) in &present {
                 let cell = batch.column(*column).get(row);
-                if let Some(number) = number(batch, row, *column, cell)? {
-                    facts.numbers.push((*place, number));
+                match number(batch, row, *column, cell) {
+                    Ok(Some(number)) => facts.numbers.push((*place, number)),
+                    Ok(None) => {}
+                    Err(error)
+                        if error.problem == NumberProblem::NotANumber && !known().get(*column).guaranteed =>
+                    {
+                        self.unsummed.entry(*column).or_insert((0, error)).0 += 1;
+                    }
+                    Err(error) => return Err(error),
                 }
             }
             facts.number_ends.push(facts.numbers.len() as u32);

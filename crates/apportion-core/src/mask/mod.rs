@@ -134,7 +134,8 @@ impl Mask {
         let mut foreign = Vec::new();
         self.places(rule, cell, &mut |place| {
             let id = &cell[place.clone()];
-            if !own.contains(id) && !(self.keep_payer && id == payer) {
+            let kept = own.contains(id) || (self.keep_payer && id == payer);
+            if !kept {
                 foreign.push(place);
             }
         });

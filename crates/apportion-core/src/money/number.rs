@@ -55,13 +55,16 @@ impl Number {
             _ => (false, cell),
         };
         let parts = Parts::of(unsigned)?;
+        if parts.whole.len() + parts.fraction.len() > MOST_DIGITS {
+            return Err(NumberProblem::OutOfRange);
+        }
         let digits = parts.significant();
         let exponent = parts.last_exponent()?;
         if digits.is_empty() {
             return Ok(Some(Self::ZERO));
         }
-        let leading = exponent + digits.len() as i64 - 1;
-        if digits.len() > MOST_DIGITS || !LEADING.contains(&leading) {
+        let leading = exponent.saturating_add(digits.len() as i64 - 1);
+        if !LEADING.contains(&leading) {
             return Err(NumberProblem::OutOfRange);
         }
         let exponent = exponent as i32;
@@ -205,12 +208,11 @@ impl<'a> Parts<'a> {
         if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
             return Err(NumberProblem::NotANumber);
         }
-        let digits = trim_start(digits);
-        if digits.len() > 9 {
-            return Err(NumberProblem::OutOfRange);
-        }
-        let written = digits.iter().fold(0i64, |sum, digit| sum * 10 + i64::from(digit - b'0'));
-        Ok(own + if negative { -written } else { written })
+        // A zero may have any exponent; for anything else one that saturates is out of range.
+        let written = digits
+            .iter()
+            .fold(0i64, |sum, digit| sum.saturating_mul(10).saturating_add(i64::from(digit - b'0')));
+        Ok(own.saturating_add(if negative { -written } else { written }))
     }
 }
 
@@ -238,6 +240,7 @@ mod tests {
             ("0", "0"),
             ("-0.000", "0"),
             ("0E-10", "0"),
+            ("0e-99999999999999999999", "0"),
             ("0.0300000000", "3e-2"),
             ("720.0", "72e1"),
             ("+7.", "7e0"),

@@ -37,7 +37,7 @@ pub(super) struct Version<'a> {
 }
 
 enum Encoder {
-    Csv(Lines, Option<Gzip>),
+    Csv(Box<Lines>, Option<Gzip>),
     Parquet(Box<Table>),
 }
 
@@ -68,8 +68,8 @@ impl<'a> Version<'a> {
         let path = root.join(&folder);
         fs::create_dir_all(&path).map_err(|error| MakeError::io(&path, error))?;
         let encoder = match kind {
-            MakeKind::Cur1Csv => Encoder::Csv(Lines::legacy(&columns), None),
-            MakeKind::Cur2Csv => Encoder::Csv(Lines::cur2(), None),
+            MakeKind::Cur1Csv => Encoder::Csv(Box::new(Lines::legacy(&columns)), None),
+            MakeKind::Cur2Csv => Encoder::Csv(Box::new(Lines::cur2()), None),
             MakeKind::Cur1Parquet => Encoder::Parquet(Box::new(Table::new(&columns))),
         };
         let early = if period.index % 3 == 1 { 1 + period.rows / 3 } else { u64::MAX };

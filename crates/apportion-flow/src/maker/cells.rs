@@ -15,6 +15,8 @@ use std::fmt::Write;
 
 /// What the private pricing agreement takes off.
 pub(super) const EDP_PERCENT: i64 = 6;
+/// What a private rate takes off.
+pub(super) const PRIVATE_PERCENT: i64 = 25;
 
 const ID_LETTERS: &[u8] = b"abcdefghijklmnopqrstuvwxyz234567";
 const APPLICATIONS: &[&str] =
@@ -164,7 +166,7 @@ impl Month<'_> {
         self.row.set(TEnvironment, account.environment);
         self.row.set(TOwner, owner);
         if account.owner == Some(parts.project.0) && month >= parts.project.1 {
-            self.row.set(TProject, if name % 2 == 0 { "atlas" } else { "migration, phase 2" });
+            self.row.set(TProject, if name.is_multiple_of(2) { "atlas" } else { "migration, phase 2" });
         }
         self.scratch.text.clear();
         let _ = match name {

@@ -356,10 +356,10 @@ impl Column {
     /// the writers encode them once.
     pub(super) fn varies(self) -> bool {
         use Column::{
-            BlendedCost, DEdp, DTotal, NetUnblendedCost, NormalizedUsageAmount, PublicCost, RAmortized,
-            REffective, RNetAmortized, RNetEffective, RNetRecurring, RRecurring, SEffective, SNetEffective,
-            STotal, SUsed, TimeInterval, UnblendedCost, UsageAmount, UsageEnd, UsageStart, XActual, XCost,
-            XNetCost, XPublicCost, XRatio, XUsage,
+            BlendedCost, DEdp, DPrivate, DTotal, NetUnblendedCost, NormalizedUsageAmount, PublicCost,
+            RAmortized, REffective, RNetAmortized, RNetEffective, RNetRecurring, RRecurring, SEffective,
+            SNetEffective, STotal, SUsed, TimeInterval, UnblendedCost, UsageAmount, UsageEnd, UsageStart,
+            XActual, XCost, XNetCost, XPublicCost, XRatio, XUsage,
         };
         matches!(
             self,
@@ -389,6 +389,7 @@ impl Column {
                 | XRatio
                 | XUsage
                 | DEdp
+                | DPrivate
                 | DTotal
         )
     }
@@ -404,10 +405,9 @@ impl Column {
 pub(super) fn snake_name(header: &str) -> String {
     let mut out = String::with_capacity(header.len() + 8);
     for letter in header.chars() {
-        if letter.is_ascii_uppercase() || !letter.is_ascii_alphanumeric() {
-            if !out.is_empty() && !out.ends_with('_') {
-                out.push('_');
-            }
+        let begins = letter.is_ascii_uppercase() || !letter.is_ascii_alphanumeric();
+        if begins && !out.is_empty() && !out.ends_with('_') {
+            out.push('_');
         }
         if letter.is_ascii_alphanumeric() {
             out.push(letter.to_ascii_lowercase());

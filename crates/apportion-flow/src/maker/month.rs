@@ -6,7 +6,7 @@
 
 use super::MakeError;
 use super::amount::{ONE, portion, times};
-use super::cells::Scratch;
+use super::cells::{EDP_PERCENT, PRIVATE_PERCENT, Scratch};
 use super::columns::Column::{self, *};
 use super::commit::{PLAN_SHARE, RESERVED_SHARE, Usage, plan_rate};
 use super::draw::{Draw, share_out};
@@ -160,7 +160,7 @@ impl<'a> Month<'a> {
             ids: draw,
             draw: world.draw(&[44, account as u64, number, month]),
         };
-        if account == world.parts.kubernetes && choice % 3 == 0 && left >= 5 {
+        if account == world.parts.kubernetes && choice.is_multiple_of(3) && left >= 5 {
             return self.kubernetes(resource, left);
         }
         let can_be_covered = world.catalog.is_server(sku) && !self.is_closed;
@@ -244,7 +244,7 @@ impl<'a> Month<'a> {
                 amount -= amount / 16;
             }
             self.row.span(slot.start, slot.end);
-            let cost = self.on_demand_numbers(resource.sku, amount);
+            let cost = self.on_demand_numbers(resource.account, resource.sku, amount);
             self.add_cost(resource.account, resource.sku, cost);
             self.emit(true)?;
         }
@@ -258,7 +258,7 @@ impl<'a> Month<'a> {
     }
 
     /// Amount and cost at the on-demand rate; returns the unblended cost.
-    fn on_demand_numbers(&mut self, sku: usize, amount: i64) -> i64 {
+    fn on_demand_numbers(&mut self, account: usize, sku: usize, amount: i64) -> i64 {
         let rate = self.world.catalog.skus[sku].rate;
         let cost = times(rate, amount);
         self.amount_numbers(sku, amount);
@@ -266,10 +266,18 @@ impl<'a> Month<'a> {
         self.row.number(BlendedCost, cost);
         self.row.number(PublicCost, cost);
         if self.period.index >= self.world.parts.agreement {
-            let discount = -portion(cost, super::cells::EDP_PERCENT, 100);
+            let discount = -portion(cost, EDP_PERCENT, 100);
             self.row.number(DEdp, discount);
-            self.row.number(DTotal, discount);
-            self.row.number(NetUnblendedCost, cost + discount);
+            let mut total = discount;
+            let has_private_rate =
+                self.world.plan.accounts[account].owner == Some(self.world.parts.private_rate);
+            if has_private_rate && self.world.catalog.skus[sku].code == "AmazonCloudFront" {
+                let private = -portion(cost, PRIVATE_PERCENT, 100);
+                self.row.number(DPrivate, private);
+                total += private;
+            }
+            self.row.number(DTotal, total);
+            self.row.number(NetUnblendedCost, cost + total);
         }
         cost
     }
@@ -304,7 +312,7 @@ impl<'a> Month<'a> {
             for at in slots.clone() {
                 let slot = self.period.slots[at];
                 self.row.span(slot.start, slot.end);
-                let cost = self.on_demand_numbers(resource.sku, hours * ONE);
+                let cost = self.on_demand_numbers(resource.account, resource.sku, hours * ONE);
                 self.row.number(SEffective, effective);
                 self.plain_net(cost, SNetEffective, effective);
                 self.covered[at] += cost;
@@ -332,6 +340,7 @@ impl<'a> Month<'a> {
             self.row.number(NetUnblendedCost, cost);
             self.row.number(column, value);
             self.row.blank(DEdp);
+            self.row.blank(DPrivate);
             self.row.blank(DTotal);
         }
     }
@@ -352,7 +361,7 @@ impl<'a> Month<'a> {
             let slot = self.period.slots[at];
             self.row.span(slot.start, slot.end);
             let amount = slot.hours() * ONE;
-            self.on_demand_numbers(resource.sku, amount);
+            self.on_demand_numbers(resource.account, resource.sku, amount);
             let (recurring, amortized) = (times(found.recurring, amount), times(found.amortized, amount));
             self.row.number(UnblendedCost, 0);
             self.row.number(BlendedCost, 0);

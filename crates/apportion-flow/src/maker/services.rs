@@ -4,6 +4,7 @@
 //! it must never do: be read as a price list; the rates are believable, not current.
 
 use super::columns::Column::{self, *};
+use Measure::{Count, Hours, Stock, Volume};
 
 /// A region.
 #[derive(Debug)]
@@ -164,7 +165,7 @@ pub(super) struct Product {
     pub(super) more: &'static [(Column, &'static str)],
 }
 
-/// Which of the first months don't have the newest services yet.
+/// A service that comes up while the report runs.
 pub(super) const NEW_SERVICE: &str = "AmazonBedrock";
 
 macro_rules! product {
@@ -177,9 +178,6 @@ macro_rules! product {
         }
     };
 }
-
-use Measure::{Count, Hours, Stock, Volume};
-const EC2_NAME: &str = "ec2";
 
 /// Everything that isn't an instance by the hour. Rates are in ten-billionths of a dollar.
 #[rustfmt::skip]
@@ -194,11 +192,11 @@ pub(super) const PRODUCTS: &[Product] = &[
         "per GB-month of Provisioned IOPS SSD (io2) provisioned storage", Stock(100, 1_500), Shape::Volume, 12,
         [PVolumeType "Provisioned IOPS", PVolumeApi "io2", PStorageMedia "SSD-backed", PMaxIops "64000", PMaxThroughput "1000 MiB/s", PMaxVolumeSize "16 TiB"]),
     product!("AmazonEC2", "Amazon Elastic Compute Cloud", "AmazonEC2", "Storage Snapshot", "EBS:SnapshotUsage", "CreateSnapshot", "GB-Mo", 500_000_000,
-        "per GB-Month of snapshot data stored", Stock(200, 6_000), Shape::Arn(EC2_NAME, "snapshot/"), 30, [PStorageMedia "Amazon S3"]),
+        "per GB-Month of snapshot data stored", Stock(200, 6_000), Shape::Arn("ec2", "snapshot/"), 30, [PStorageMedia "Amazon S3"]),
     product!("AmazonEC2", "Amazon Elastic Compute Cloud", "AmazonEC2", "NAT Gateway", "NatGateway-Hours", "NatGateway", "Hrs", 450_000_000,
-        "per NAT Gateway Hour", Hours, Shape::Arn(EC2_NAME, "natgateway/"), 30, [PGroup "NGW:NatGateway", PGroupDescription "Hourly charge for NAT Gateways"]),
+        "per NAT Gateway Hour", Hours, Shape::Arn("ec2", "natgateway/"), 30, [PGroup "NGW:NatGateway", PGroupDescription "Hourly charge for NAT Gateways"]),
     product!("AmazonEC2", "Amazon Elastic Compute Cloud", "AmazonEC2", "NAT Gateway", "NatGateway-Bytes", "NatGateway", "GB", 450_000_000,
-        "per GB Data Processed by NAT Gateways", Volume(500, 20_000), Shape::Arn(EC2_NAME, "natgateway/"), 30, [PGroup "NGW:NatGateway", PGroupDescription "Charge for per GB data processed by NatGateways"]),
+        "per GB Data Processed by NAT Gateways", Volume(500, 20_000), Shape::Arn("ec2", "natgateway/"), 30, [PGroup "NGW:NatGateway", PGroupDescription "Charge for per GB data processed by NatGateways"]),
     product!("AmazonEC2", "Amazon Elastic Compute Cloud", "AWSDataTransfer", "Data Transfer", "DataTransfer-Out-Bytes", "RunInstances", "GB", 900_000_000,
         "per GB - first 10 TB / month, data transfer out beyond the global free tier", Volume(100, 13_333), Shape::Instance, 45,
         [PTransferType "AWS Outbound", PFromLocationType "AWS Region", PToLocation "External", PToLocationType "Other"]),
@@ -210,9 +208,9 @@ pub(super) const PRODUCTS: &[Product] = &[
     product!("AWSELB", "Elastic Load Balancing", "AWSELB", "Load Balancer-Application", "LCUUsage", "LoadBalancing:Application", "LCU-Hrs", 80_000_000,
         "per used Application load balancer capacity unit-hour (or partial hour)", Volume(500, 10_000), Shape::Arn("elasticloadbalancing", "loadbalancer/app/"), 35, [PGroup "ELB:Balancing", PGroupDescription "Used Application Load Balancer capacity units-hr"]),
     product!("AmazonS3", "Amazon Simple Storage Service", "AmazonS3", "Storage", "TimedStorage-ByteHrs", "StandardStorage", "GB-Mo", 230_000_000,
-        "per GB - first 50 TB / month of storage used", Stock(500, 90_000), Shape::Bucket, 70, [PStorageClass "General Purpose", PVolumeType "Standard", PDurability "99.999999999%", PAvailability "99.99%"]),
+        "per GB - first 50 TB / month of storage used", Stock(500, 40_000), Shape::Bucket, 70, [PStorageClass "General Purpose", PVolumeType "Standard", PDurability "99.999999999%", PAvailability "99.99%"]),
     product!("AmazonS3", "Amazon Simple Storage Service", "AmazonS3", "Storage", "TimedStorage-SIA-ByteHrs", "StandardIAStorage", "GB-Mo", 125_000_000,
-        "per GB-Month of storage used in Standard-Infrequent Access", Stock(500, 120_000), Shape::Bucket, 25, [PStorageClass "Infrequent Access", PVolumeType "Standard - Infrequent Access", PDurability "99.999999999%", PAvailability "99.9%"]),
+        "per GB-Month of storage used in Standard-Infrequent Access", Stock(500, 60_000), Shape::Bucket, 25, [PStorageClass "Infrequent Access", PVolumeType "Standard - Infrequent Access", PDurability "99.999999999%", PAvailability "99.9%"]),
     product!("AmazonS3", "Amazon Simple Storage Service", "AmazonS3", "API Request", "Requests-Tier1", "PutObject", "Requests", 50_000,
         "per 1,000 PUT, COPY, POST, or LIST requests", Count(1_000, 225_000), Shape::Bucket, 50, [PGroup "S3-API-Tier1", PGroupDescription "PUT/COPY/POST or LIST requests"]),
     product!("AmazonS3", "Amazon Simple Storage Service", "AmazonS3", "API Request", "Requests-Tier2", "GetObject", "Requests", 4_000,

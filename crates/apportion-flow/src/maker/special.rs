@@ -6,7 +6,7 @@
 
 use super::MakeError;
 use super::amount::{ONE, portion, rate_text, times};
-use super::cells::{EDP_PERCENT, set_time};
+use super::cells::{EDP_PERCENT, PRIVATE_PERCENT, set_time};
 use super::columns::Column::{self, *};
 use super::commit::{Payment, hours_at};
 use super::month::{Month, Resource};
@@ -14,8 +14,6 @@ use std::fmt::Write;
 
 /// A cent.
 const CENT: i64 = ONE / 100;
-/// What a private rate takes off.
-const PRIVATE_PERCENT: i64 = 25;
 
 /// What a line item that no resource stands behind says of itself.
 struct Fee<'a> {
@@ -257,6 +255,10 @@ impl Month<'_> {
             let month = self.period.hours();
             self.row.number(SRecurring, hours_at(share, month));
             self.row.number(SAmortized, hours_at(plan.commitment - share, month));
+            if self.period.index >= world.parts.agreement {
+                self.row.number(SNetRecurring, hours_at(share, month));
+                self.row.number(SNetAmortized, hours_at(plan.commitment - share, month));
+            }
             for at in 0..self.period.slots.len() {
                 let slot = self.period.slots[at];
                 let cost = hours_at(share, slot.hours());
@@ -371,11 +373,11 @@ impl Month<'_> {
         let cost = self.cost[parts.flat_rate * services + front];
         let bundled = -(portion(cost, 3, 100) + 125 * CENT);
         self.discount(Some(parts.flat_rate), "BundledDiscount", "AmazonCloudFront", bundled)?;
+        let first = self.world.plan.account_of(parts.private_rate, 0);
         for account in 0..self.world.plan.accounts.len() {
             let cost = self.cost[account * services + front];
             let is_theirs = self.world.plan.accounts[account].owner == Some(parts.private_rate);
-            let is_first = account == self.world.plan.account_of(parts.private_rate, 0);
-            if is_theirs && (cost > 0 || is_first) {
+            if is_theirs && (cost > 0 || account == first) {
                 let cost = -portion(cost, PRIVATE_PERCENT, 100);
                 self.discount(Some(account), "PrivateRateDiscount", "AmazonCloudFront", cost)?;
             }

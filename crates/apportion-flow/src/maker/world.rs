@@ -133,11 +133,13 @@ impl World {
 
     /// The columns that a month's legacy files have.
     pub(super) fn columns_of(&self, month: usize) -> Vec<Column> {
-        use Column::{PProvider, TCostCenterNew, TProject};
+        use Column::{DBundled, PProvider, TCostCenterNew, TProject};
         ALL.iter()
             .copied()
             .filter(|column| match column.info().group {
                 "name" => false,
+                // No line item has a value in it, so a legacy file doesn't have the column.
+                _ if *column == DBundled => false,
                 "discount" => month >= self.parts.agreement,
                 _ if column.info().name.starts_with("Net") => month >= self.parts.agreement,
                 _ => match column {

@@ -115,6 +115,10 @@ fn texts_of(
                 .note(format!("unknown line item type {:?} is delivered as it is", key.line_item_type));
         }
     }
+    for (count, first) in written.keys.unsummed() {
+        observations
+            .note(format!("{count} cells are delivered as they are and not summed, the first is {first}"));
+    }
     for (to, totals) in written.ledger.destinations() {
         let Destination::Withheld(Reason::WithheldSplitCost, owner) = to else { continue };
         let cost: Vec<String> = totals

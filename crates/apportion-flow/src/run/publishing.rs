@@ -81,12 +81,9 @@ pub(super) fn commit_all(
 ) -> Result<(), RunError> {
     let generation = Generation { generation: pass.pin.generation, source_version: pass.pin.version.clone() };
     let stray = stray_target(exports);
-    for place in 0..exports.len() {
-        if !exports[place].is_written() {
-            continue;
-        }
-        if let Err(error) = commit_export(pass, &exports[place], written, place, &generation, stray) {
-            exports[place].fail(error);
+    for (place, export) in exports.iter_mut().enumerate().filter(|(_, export)| export.is_written()) {
+        if let Err(error) = commit_export(pass, export, written, place, &generation, stray) {
+            export.fail(error);
         }
     }
     let (Some(msp), Some(proof)) = (&pass.request.msp, master) else { return Ok(()) };
@@ -110,11 +107,9 @@ fn commit_export(
 ) -> Result<(), PublishError> {
     let mut keys: Vec<String> =
         written.files.get(place).into_iter().flatten().map(|file| file.key.clone()).collect();
-    if keys.len() > 1 || written.files.get(place).is_some_and(|files| files.iter().any(|file| file.rows > 0))
-    {
-        if strikes(Plant::PublishShort) {
-            keys.pop();
-        }
+    let has_rows = written.files.get(place).is_some_and(|files| files.iter().any(|file| file.rows > 0));
+    if (keys.len() > 1 || has_rows) && strikes(Plant::PublishShort) {
+        keys.pop();
     }
     let target = export.customer.target.as_ref();
     let manifest = OwnManifest {

@@ -35,10 +35,13 @@ impl MapColumn {
     }
 }
 
+/// The columns that a map fills, with their texts.
+type Pairs = Arc<[(ColumnId, String)]>;
+
 /// Reads each distinct map text once.
 #[derive(Default)]
 pub(super) struct MapReader {
-    seen: HashMap<(usize, Box<[u8]>), Arc<[(ColumnId, String)]>>,
+    seen: HashMap<(usize, Box<[u8]>), Pairs>,
 }
 
 impl MapReader {
@@ -58,7 +61,7 @@ impl MapReader {
         }
         let mut codes = Vec::with_capacity(rows);
         let mut distinct: HashMap<&[u8], u32> = HashMap::new();
-        let mut maps: Vec<Arc<[(ColumnId, String)]>> = Vec::new();
+        let mut maps: Vec<Pairs> = Vec::new();
         for row in 0..rows {
             let cell = cells.get(row);
             let code = match distinct.get(cell) {
@@ -98,12 +101,12 @@ impl MapReader {
         Ok(())
     }
 
-    fn read(&mut self, map: &MapColumn, cell: &[u8]) -> Result<Arc<[(ColumnId, String)]>, String> {
+    fn read(&mut self, map: &MapColumn, cell: &[u8]) -> Result<Pairs, String> {
         let key = (map.place, Box::from(cell));
         if let Some(pairs) = self.seen.get(&key) {
             return Ok(Arc::clone(pairs));
         }
-        let pairs: Arc<[(ColumnId, String)]> = read_map(cell)?
+        let pairs: Pairs = read_map(cell)?
             .into_iter()
             .filter_map(|(key, text)| Some((*map.keys.get(key.as_str())?, text)))
             .collect();
