@@ -9,6 +9,7 @@
     missing_docs
 )]
 
+mod crash;
 mod properties;
 mod random_report;
 mod support_b;
