@@ -22,7 +22,7 @@ use crate::publish::PublishError;
 use crate::source::{Discovery, FoundDelivery, FoundReport, SourceError, discover, peek, refusal_of_loose};
 use crate::split::SplitError;
 use crate::storage::{Bucket, StorageError};
-use crate::write::WriteError;
+use crate::write::{WriteError, clear_dead_spools};
 use apportion_core::ledger::Imbalance;
 use apportion_core::manifest::{Encoding, Kind as SourceKind};
 use apportion_model::{AssemblyId, BillingPeriod};
@@ -155,6 +155,9 @@ const ATTEMPTS: u32 = 3;
 /// being delivered is in the report.
 pub fn deliver(request: &DeliverRequest, watcher: &dyn Watcher) -> Result<DeliverReport, RunError> {
     request.check()?;
+    if !request.dry_run {
+        clear_dead_spools(&request.spool.folder);
+    }
     watcher.stage("looking for reports", None);
     let report = choose_report(request)?;
     let mut done = DeliverReport::default();

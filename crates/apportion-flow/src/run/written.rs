@@ -206,9 +206,7 @@ impl<'p, 'e, 'r> Writing<'p, 'e, 'r> {
         let spool = if request.dry_run {
             None
         } else {
-            // One folder per source version and process, so that two runs never share one.
-            let name = format!("apportion-{}-{}", std::process::id(), pass.delivery_id);
-            Some(Spool::new(&request.spool.folder.join(name), request.spool.limit, &headers)?)
+            Some(Spool::new(&request.spool.folder, pass.delivery_id, request.spool.limit, &headers)?)
         };
         Ok(Self {
             pass,
