@@ -6,7 +6,7 @@
 use crate::cells::{FilePlan, Place, cell};
 use crate::columns::{ADDITIVE, ColumnType, ECO, GUARANTEED, is_guaranteed};
 use crate::error::AuditError;
-use crate::hashes::{RowHasher, cell_hash, item_hash};
+use crate::hashes::{Fingerprint, RowHasher, cell_hash, item_hash};
 use crate::masking::{Masker, Places, Sensitivity};
 use crate::numbers::{NOT_A_NUMBER, Number};
 use crate::request::{AuditRequest, AuditedAccounts, AuditedCustomer};
@@ -108,7 +108,7 @@ pub(crate) fn expect(
 /// The snake names of all files, in order of first appearance.
 fn all_columns(delivery: &Delivery) -> Result<Vec<Vec<u8>>, AuditError> {
     let (mut columns, mut seen) = (Vec::new(), HashSet::new());
-    for object in &delivery.objects {
+    for object in delivery.objects.iter().filter(|object| !delivery.is_left_over(object)) {
         let rows = Rows::open(object)?;
         if let Some(missing) = REQUIRED.iter().find(|name| !rows.names().iter().any(|n| n == name.as_bytes()))
         {
@@ -213,6 +213,11 @@ impl<'a> Pass<'a> {
         interrupted: &dyn Fn() -> bool,
         progress: &dyn Fn(&str, u64),
     ) -> Result<(), AuditError> {
+        if self.delivery.is_left_over(object) {
+            let key = object.key.clone();
+            self.expected.objects.push(ReadObject { key, fingerprint: Fingerprint::of(b""), rows: 0 });
+            return Ok(());
+        }
         let mut rows = Rows::open(object)?;
         let mut plan = FilePlan::new(rows.names(), &self.expected.unassigned_columns);
         let mut record = ByteRecord::new();

@@ -30,6 +30,13 @@ pub(crate) struct Delivery {
     pub(crate) loose: bool,
 }
 
+impl Delivery {
+    /// Whether an object is one of several and has no bytes: what an update with fewer files can leave.
+    pub(crate) fn is_left_over(&self, object: &DataObject) -> bool {
+        self.objects.len() > 1 && std::fs::metadata(&object.path).is_ok_and(|meta| meta.len() == 0)
+    }
+}
+
 /// A data object that is there to be read.
 #[derive(Debug, Clone)]
 pub(crate) struct DataObject {

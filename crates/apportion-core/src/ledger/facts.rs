@@ -1,4 +1,4 @@
-use super::totals::LedgerKey;
+use super::key::LedgerKey;
 use crate::columns::{ColumnId, ColumnType, known};
 use crate::line_item::{Batch, Place, excerpt};
 use crate::money::{Number, NumberProblem};

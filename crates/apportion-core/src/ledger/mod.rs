@@ -6,10 +6,12 @@
 //! source side when a batch has been read, the other side when a line item has been handed over.
 
 mod facts;
+mod key;
 mod totals;
 
 pub use facts::{Facts, FactsReader, LedgerError};
-pub use totals::{KeyedTotals, LedgerKey, Totals, TotalsJson};
+pub use key::LedgerKey;
+pub use totals::{KeyedTotals, Totals, TotalsJson};
 
 use crate::money::ExactSum;
 use crate::route::Reason;

@@ -1,6 +1,6 @@
 use super::error::SourceError;
 use super::maps::{MapColumn, MapReader};
-use super::reader::Observations;
+use super::observations::Observations;
 use apportion_core::columns::{ColumnId, known, snake_name};
 use apportion_core::line_item::{Cells, Texts};
 use std::sync::Arc;

@@ -8,12 +8,14 @@ mod binding;
 mod discover;
 mod error;
 mod maps;
+mod observations;
 mod parquet_file;
 mod pin;
 mod reader;
 
 pub use discover::{Discovery, FoundDelivery, FoundReport, Refusal, discover, refusal_of_loose};
 pub use error::SourceError;
+pub use observations::Observations;
 pub(crate) use pin::hex;
 pub use pin::{Pin, PinnedObject, hash_object, pin};
-pub use reader::{Observations, Peek, Reader, Wanted, peek};
+pub use reader::{Peek, Reader, Wanted, peek};

@@ -347,6 +347,7 @@ fn a_file_of_no_bytes_beside_others() {
     place.objects("a2", &[&gzip(small_csv(40).as_bytes()), b""]);
     place.run(&["deliver"]).expect(0).tells(&["rpt-2.csv.gz is empty (0 bytes)"]);
     place.run(&["verify"]).expect(0);
+    place.run(&["audit"]).expect(0);
 }
 
 /// The good of the same: else the refusals above could have another cause.
