@@ -159,8 +159,8 @@ pub fn deliver(request: &DeliverRequest, watcher: &dyn Watcher) -> Result<Delive
         clear_dead_spools(&request.spool.folder);
     }
     watcher.stage("looking for reports", None);
-    let report = choose_report(request)?;
-    let mut done = DeliverReport::default();
+    let (report, refused) = choose_report(request)?;
+    let mut done = DeliverReport { refused, ..DeliverReport::default() };
     for delivery in chosen_deliveries(request, &report)? {
         let mut attempt = 1;
         let period = loop {
@@ -174,11 +174,11 @@ pub fn deliver(request: &DeliverRequest, watcher: &dyn Watcher) -> Result<Delive
     Ok(done)
 }
 
-/// The one report that is meant.
-fn choose_report(request: &DeliverRequest) -> Result<FoundReport, RunError> {
+/// The one report that is meant, and what else is there and isn't read.
+fn choose_report(request: &DeliverRequest) -> Result<(FoundReport, Vec<String>), RunError> {
     let bucket = request.source.bucket.as_ref();
     if let Some(key) = &request.source.object {
-        return Ok(loose_report(bucket, key)?);
+        return Ok((loose_report(bucket, key)?, Vec::new()));
     }
     let discovery = discover(bucket)?;
     let place = bucket.place();
@@ -197,9 +197,11 @@ fn choose_report(request: &DeliverRequest) -> Result<FoundReport, RunError> {
             _ => return Err(SourceError::Ambiguous { place, names }.into()),
         },
     };
+    let refused =
+        discovery.refusals.iter().map(|refusal| format!("{}: {}", refusal.object, refusal.reason)).collect();
     match discovery.reports.get(&chosen) {
-        Some(report) => Ok(report.clone()),
-        None => Ok(loose_report(bucket, &chosen)?),
+        Some(report) => Ok((report.clone(), refused)),
+        None => Ok((loose_report(bucket, &chosen)?, refused)),
     }
 }
 

@@ -108,6 +108,8 @@ pub struct PeriodReport {
 /// A whole run.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct DeliverReport {
+    /// What else lies in the source and isn't read, each with the reason.
+    pub refused: Vec<String>,
     /// Each month.
     pub periods: Vec<PeriodReport>,
 }

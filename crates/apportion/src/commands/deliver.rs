@@ -55,6 +55,9 @@ pub(crate) fn notes_before(settings: &settings::Settings, printer: &Printer) {
 }
 
 fn notes_after(report: &DeliverReport, dry_run: bool, printer: &Printer) {
+    for refused in &report.refused {
+        printer.note(&format!("note: also in the source and not read: {refused}"));
+    }
     for period in &report.periods {
         for text in &period.observations {
             printer.note(&format!("note: {}: {text}", period.billing_period));
