@@ -137,6 +137,9 @@ pub(crate) struct RunArgs {
     /// How many threads [default: the machine's]
     #[arg(long, env = "APPORTION_THREADS", value_name = "N")]
     pub(crate) threads: Option<usize>,
+    /// Memory to stay within, as 512MiB; with less, rows wait in the spool [default: 512MiB]
+    #[arg(long, env = "APPORTION_MEMORY", value_name = "SIZE")]
+    pub(crate) memory: Option<String>,
 }
 
 /// `verify`'s own.

@@ -19,10 +19,10 @@ use crate::catalog::CatalogError;
 use crate::check::CheckError;
 use crate::outcome::Kind;
 use crate::publish::PublishError;
-use crate::source::{Discovery, FoundDelivery, FoundReport, SourceError, discover, peek};
+use crate::source::{Discovery, FoundDelivery, FoundReport, SourceError, discover, peek, refusal_of_loose};
 use crate::split::SplitError;
 use crate::storage::{Bucket, StorageError};
-use crate::write::WriteError;
+use crate::write::{WriteError, clear_dead_spools};
 use apportion_core::ledger::Imbalance;
 use apportion_core::manifest::{Encoding, Kind as SourceKind};
 use apportion_model::{AssemblyId, BillingPeriod};
@@ -155,6 +155,9 @@ const ATTEMPTS: u32 = 3;
 /// being delivered is in the report.
 pub fn deliver(request: &DeliverRequest, watcher: &dyn Watcher) -> Result<DeliverReport, RunError> {
     request.check()?;
+    if !request.dry_run {
+        clear_dead_spools(&request.spool.folder);
+    }
     watcher.stage("looking for reports", None);
     let report = choose_report(request)?;
     let mut done = DeliverReport::default();
@@ -224,19 +227,9 @@ fn nothing_to_read(place: String, discovery: &Discovery) -> SourceError {
 /// A loose file as a report of one delivery.
 fn loose_report(bucket: &dyn Bucket, key: &str) -> Result<FoundReport, SourceError> {
     let encoding = Encoding::of_key(key);
-    let refused = |reason: &str| SourceError::Refused {
-        place: bucket.place(),
-        reasons: vec![format!("  {key}: {reason}")],
-    };
-    match encoding {
-        Encoding::CsvGz | Encoding::Parquet => {}
-        Encoding::Csv => {
-            return Err(refused("a plain CSV, a kind that isn't read yet. Compress it: gzip FILE.csv"));
-        }
-        Encoding::CsvZip => {
-            return Err(refused("a zip archive, a kind that isn't read yet. Use gzip or Parquet"));
-        }
-        Encoding::Unknown => return Err(refused("neither .csv.gz nor .parquet")),
+    if let Some(reason) = refusal_of_loose(bucket, key)? {
+        let reasons = vec![format!("  {key}: {reason}")];
+        return Err(SourceError::Refused { place: bucket.place(), reasons });
     }
     let keys = vec![key.to_owned()];
     let found = peek(bucket, SourceKind::Files, encoding, &keys)?;

@@ -83,6 +83,8 @@ pub struct DeliverRequest {
     pub spool: SpoolRequest,
     /// How many threads pack.
     pub threads: usize,
+    /// Bytes of memory that the run should stay within; changes no delivered byte.
+    pub memory: u64,
     /// Nothing is written.
     pub dry_run: bool,
 }
@@ -126,7 +128,10 @@ pub enum RequestError {
 
 impl DeliverRequest {
     /// Refuses what can be refused before a byte is read.
-    pub(super) fn check(&self) -> Result<(), RequestError> {
+    ///
+    /// # Errors
+    /// Customers that contradict each other, and exports that would be one.
+    pub fn check(&self) -> Result<(), RequestError> {
         if self.customers.is_empty() {
             return Err(RequestError::NoCustomer);
         }

@@ -46,6 +46,9 @@ pub(super) struct Pass<'a> {
     pub(super) watcher: &'a dyn Watcher,
 }
 
+/// Eighths of the memory that rows may wait in; the rest is for reading ahead, packing and checking.
+const WINDOW_EIGHTHS: u64 = 3;
+
 type ReadEnd = (Observations, BTreeMap<String, u64>);
 
 /// Reads, splits, writes, checks and puts, in one pass.
@@ -203,9 +206,7 @@ impl<'p, 'e, 'r> Writing<'p, 'e, 'r> {
         let spool = if request.dry_run {
             None
         } else {
-            // One folder per source version and process, so that two runs never share one.
-            let name = format!("apportion-{}-{}", std::process::id(), pass.delivery_id);
-            Some(Spool::new(&request.spool.folder.join(name), request.spool.limit, &headers)?)
+            Some(Spool::new(&request.spool.folder, pass.delivery_id, request.spool.limit, &headers)?)
         };
         Ok(Self {
             pass,
@@ -239,6 +240,7 @@ impl<'p, 'e, 'r> Writing<'p, 'e, 'r> {
             self.hand_over_unassigned(&batch, &splitter)?;
             splitter.book_unassigned();
             self.store_ready()?;
+            self.relieve_memory()?;
             self.pass.watcher.advance(batch.rows as u64, 0);
         }
         Ok(splitter)
@@ -251,6 +253,31 @@ impl<'p, 'e, 'r> Writing<'p, 'e, 'r> {
         }
         let packer = &mut self.packer;
         lane.append(batch, rows, &mut |window, order| packer.send(place, window, order))?;
+        Ok(())
+    }
+
+    /// Parks the rows of the fullest windows when all of them together wait in too much memory.
+    fn relieve_memory(&mut self) -> Result<(), RunError> {
+        let Some(spool) = &mut self.spool else { return Ok(()) };
+        let limit = (self.pass.request.memory / 8 * WINDOW_EIGHTHS) as usize;
+        let mut waiting: Vec<(usize, &mut ExportLane)> = self
+            .lanes
+            .iter_mut()
+            .enumerate()
+            .filter_map(|(place, lane)| Some((place, lane.as_mut()?)))
+            .collect();
+        let mut total: usize = waiting.iter().map(|(_, lane)| lane.waiting_bytes()).sum();
+        if total <= limit {
+            return Ok(());
+        }
+        waiting.sort_by_key(|(_, lane)| std::cmp::Reverse(lane.waiting_bytes()));
+        for (place, lane) in waiting {
+            // Half, so that it isn't done for every batch.
+            if total <= limit / 2 {
+                break;
+            }
+            total -= lane.park(|| spool.parking(place))?;
+        }
         Ok(())
     }
 

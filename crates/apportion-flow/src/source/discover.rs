@@ -229,16 +229,29 @@ impl Discovery {
         if name.starts_with('.') {
             return Ok(());
         }
-        match Encoding::of_key(&object.key) {
-            Encoding::Parquet => self.loose.push(object.key.clone()),
-            Encoding::CsvGz if header_is_focus(bucket, &object.key, true)? => self.refuse(&object.key, FOCUS),
-            Encoding::CsvGz => self.loose.push(object.key.clone()),
-            Encoding::Csv if header_is_focus(bucket, &object.key, false)? => self.refuse(&object.key, FOCUS),
-            other @ (Encoding::Csv | Encoding::CsvZip) => self.refuse(&object.key, not_yet(other)),
-            Encoding::Unknown => {}
+        if Encoding::of_key(&object.key) == Encoding::Unknown {
+            return Ok(());
+        }
+        match refusal_of_loose(bucket, &object.key)? {
+            None => self.loose.push(object.key.clone()),
+            Some(reason) => self.refuse(&object.key, reason),
         }
         Ok(())
     }
+}
+
+/// Why a loose file isn't read, by its name and its header; None if it is.
+///
+/// # Errors
+/// A file that can't be opened.
+pub fn refusal_of_loose(bucket: &dyn Bucket, key: &str) -> Result<Option<&'static str>, SourceError> {
+    // The header first: that a FOCUS export should be compressed is no help to anybody.
+    Ok(match Encoding::of_key(key) {
+        Encoding::Parquet => None,
+        Encoding::CsvGz => header_is_focus(bucket, key, true)?.then_some(FOCUS),
+        Encoding::Csv if header_is_focus(bucket, key, false)? => Some(FOCUS),
+        other => Some(not_yet(other)),
+    })
 }
 
 pub(super) const FOCUS: &str = "a FOCUS export: it lacks blended cost, reservation units and nearly all product \
@@ -248,7 +261,7 @@ fn not_yet(encoding: Encoding) -> &'static str {
     match encoding {
         Encoding::CsvZip => "a CUR as csv.zip, a kind that isn't read yet. Set the report to gzip or Parquet",
         Encoding::Csv => "a plain CSV, a kind that isn't read yet. Compress it: gzip FILE.csv",
-        _ => "a file of a kind that isn't read",
+        _ => "a file of a kind that isn't read: neither .csv.gz nor .parquet",
     }
 }
 

@@ -12,7 +12,7 @@ mod parquet_file;
 mod pin;
 mod reader;
 
-pub use discover::{Discovery, FoundDelivery, FoundReport, Refusal, discover};
+pub use discover::{Discovery, FoundDelivery, FoundReport, Refusal, discover, refusal_of_loose};
 pub use error::SourceError;
 pub(crate) use pin::hex;
 pub use pin::{Pin, PinnedObject, hash_object, pin};

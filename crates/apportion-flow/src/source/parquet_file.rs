@@ -21,6 +21,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 const BATCH_ROWS: usize = 2048;
+const FETCH_AGAIN: &str = "Nothing was published; fetch the file again";
 
 /// A Parquet file, read batch by batch; strings stay coded where the file has them so.
 pub(super) struct ParquetFile {
@@ -55,16 +56,21 @@ impl ParquetFile {
         let wrong = |problem: String| SourceError::Parquet { object: object.to_string(), problem };
         let plain =
             ArrowReaderMetadata::load(&file, ArrowReaderOptions::new().with_skip_arrow_metadata(true))
-                .map_err(|error| wrong(format!("the file isn't whole Parquet: {error}")))?;
+                .map_err(|error| wrong(format!("the file isn't whole Parquet: {error}. {FETCH_AGAIN}")))?;
         let schema = plain.schema();
         let mut fields: Vec<Field> = Vec::with_capacity(schema.fields().len());
         for (place, field) in schema.fields().iter().enumerate() {
             if let DataType::Map(..) | DataType::Struct(_) | DataType::List(_) = field.data_type() {
-                return Err(wrong(format!(
-                    "column {} is a {}: CUR 2.0 as Parquet is a kind that isn't read yet. Set the export to CSV, or read a legacy CUR",
-                    field.name(),
-                    if matches!(field.data_type(), DataType::Map(..)) { "map" } else { "nested column" },
-                )));
+                // Not broken, only not read: a person must choose another source.
+                let nested =
+                    if matches!(field.data_type(), DataType::Map(..)) { "map" } else { "nested column" };
+                return Err(SourceError::Refused {
+                    place: object.to_string(),
+                    reasons: vec![format!(
+                        "  column {} is a {nested}: CUR 2.0 as Parquet is a kind that isn't read yet. Set the export to CSV, or read a legacy CUR",
+                        field.name(),
+                    )],
+                });
             }
             let coded = field.data_type() == &DataType::Utf8 && is_coded(plain.metadata(), place);
             fields.push(if coded {
@@ -78,7 +84,7 @@ impl ParquetFile {
             .with_skip_arrow_metadata(true)
             .with_schema(Arc::new(Schema::new(fields)));
         let metadata = ArrowReaderMetadata::try_new(Arc::clone(plain.metadata()), options)
-            .map_err(|error| wrong(format!("the file isn't whole Parquet: {error}")))?;
+            .map_err(|error| wrong(format!("the file isn't whole Parquet: {error}. {FETCH_AGAIN}")))?;
         let headers = metadata.schema().fields().iter().map(|field| field.name().clone()).collect();
         Ok(Self {
             object,
@@ -109,7 +115,7 @@ impl ParquetFile {
     fn wrong(&self, problem: String) -> SourceError {
         SourceError::Parquet {
             object: self.object.to_string(),
-            problem: format!("{problem} (after row {})", self.rows),
+            problem: format!("{problem} (after row {}). {FETCH_AGAIN}", self.rows),
         }
     }
 

@@ -82,6 +82,10 @@ impl Open {
         Ok(match encoding {
             Encoding::Parquet => Self::Parquet(Box::new(ParquetFile::open(object, file)?)),
             _ => {
+                if file.metadata().is_ok_and(|meta| meta.len() == 0) {
+                    let problem = "the file is empty (0 bytes)".to_owned();
+                    return Err(SourceError::Gzip { object: object.to_string(), rows: 0, problem });
+                }
                 let csv = CsvGz::open(file).map_err(|error| csv_error(&object, error))?;
                 Self::Csv(object, Box::new(csv))
             }

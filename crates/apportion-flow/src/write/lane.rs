@@ -1,3 +1,4 @@
+use super::WriteError;
 use super::pack::{Order, RowSpan, Window};
 use crate::plant::{Plant, is_planted, strikes};
 use apportion_core::columns::{ColumnId, Contract, known};
@@ -5,6 +6,7 @@ use apportion_core::csv::push_cell;
 use apportion_core::line_item::{Batch, Cells};
 use apportion_core::mask::{Mask, Rule};
 use apportion_core::proof::CELL_END;
+use std::path::PathBuf;
 use xxhash_rust::xxh3::xxh3_128;
 
 /// What decides the bytes of an export, besides its rows.
@@ -86,10 +88,11 @@ impl ExportLane {
 
     fn append_row(&mut self, batch: &Batch, row: usize, cells: &[(usize, &Cells, Rule)]) {
         let payer = batch.column(known().well_known().payer_account).get(row);
+        let parked = self.window.parked_bytes();
         let text = &mut self.window.text;
         let hashed = &mut self.hashed;
         hashed.clear();
-        let start = text.len() as u32;
+        let start = (parked + text.len()) as u32;
         let mut key = [start..start, start..start, start..start];
         let mut column = 0;
         for (place, cells, rule) in cells {
@@ -105,7 +108,7 @@ impl ExportLane {
             let rule = if is_planted(Plant::MaskSkip) { Rule::Keep } else { *rule };
             let cell = self.settings.mask.apply(rule, cell, payer, &mut self.masked);
             hashed.extend_from_slice(cell);
-            let from = text.len() as u32;
+            let from = (parked + text.len()) as u32;
             if strikes(Plant::WriteCell) {
                 push_cell(text, b"planted");
             } else {
@@ -113,7 +116,7 @@ impl ExportLane {
             }
             for (wanted, range) in self.keys.iter().zip(&mut key) {
                 if *wanted == Some(*place) {
-                    *range = from..text.len() as u32;
+                    *range = from..(parked + text.len()) as u32;
                 }
             }
         }
@@ -124,7 +127,20 @@ impl ExportLane {
         hashed.push(CELL_END);
         text.push(b'\n');
         self.window.rows_hash = self.window.rows_hash.wrapping_add(xxh3_128(hashed));
-        self.window.rows.push(RowSpan { row: start..text.len() as u32, key });
+        self.window.rows.push(RowSpan { row: start..(parked + text.len()) as u32, key });
+    }
+
+    /// Bytes of text that wait in memory.
+    pub fn waiting_bytes(&self) -> usize {
+        self.window.text.len()
+    }
+
+    /// Moves the text that waits in memory to a file of this window's own; returns how much that was.
+    ///
+    /// # Errors
+    /// A disk that is full.
+    pub fn park(&mut self, new_file: impl FnOnce() -> PathBuf) -> Result<usize, WriteError> {
+        self.window.park(new_file)
     }
 
     /// The last window, if it holds anything.
@@ -160,8 +176,9 @@ impl UnassignedLane {
 
     /// Encodes one row; a window that is full with it comes back.
     pub fn append(&mut self, batch: &Batch, row: usize, reason: &str, owner: &str) -> Option<Window> {
+        let parked = self.window.parked_bytes();
         let text = &mut self.window.text;
-        let start = text.len() as u32;
+        let start = (parked + text.len()) as u32;
         self.hashed.clear();
         let cells =
             (0..self.width).map(|place| batch.source.get(place).map_or(&[][..], |cells| cells.get(row)));
@@ -175,7 +192,7 @@ impl UnassignedLane {
         }
         text.push(b'\n');
         self.window.rows_hash = self.window.rows_hash.wrapping_add(xxh3_128(&self.hashed));
-        let end = text.len() as u32;
+        let end = (parked + text.len()) as u32;
         self.window.rows.push(RowSpan { row: start..end, key: [end..end, end..end, end..end] });
         if self.window.is_full() { Some(std::mem::take(&mut self.window)) } else { None }
     }

@@ -15,7 +15,7 @@ mod spool;
 pub use lane::{ExportLane, LaneSettings, UnassignedLane};
 pub use pack::{LEVEL, Order, Packed, Window};
 pub use pool::Packer;
-pub use spool::{Spool, SpooledFile};
+pub use spool::{Spool, SpooledFile, clear_dead_spools};
 
 use crate::outcome::{Kind, kind_of_io};
 

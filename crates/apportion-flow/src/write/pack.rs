@@ -1,7 +1,11 @@
 use super::WriteError;
+use crate::plant;
 use libdeflater::{CompressionLvl, Compressor};
 use serde::{Deserialize, Serialize};
+use std::fs::OpenOptions;
+use std::io::Write;
 use std::ops::Range;
+use std::path::PathBuf;
 
 /// The gzip level, of libdeflate. Part of the format version.
 pub const LEVEL: i32 = 3;
@@ -31,9 +35,14 @@ impl Order {
 }
 
 /// Encoded rows that are not compressed yet.
+///
+/// Its text may be parked on disk when memory is short. Where it ends is decided by its whole text, wherever that is,
+/// so parking changes no byte.
 #[derive(Debug, Default)]
 pub struct Window {
-    /// The rows' text, each with its line end.
+    /// The file that holds the beginning of the rows' text, and how much of it.
+    parked: Option<(PathBuf, usize)>,
+    /// The rest of the rows' text, each row with its line end.
     pub(super) text: Vec<u8>,
     /// Where each row ends, and where its sort key stands in the text.
     pub(super) rows: Vec<RowSpan>,
@@ -65,7 +74,43 @@ fn slice<'a>(text: &'a [u8], range: &Range<u32>) -> &'a [u8] {
 impl Window {
     /// Whether it is time to pack it: decided by its own text alone.
     pub(super) fn is_full(&self) -> bool {
-        self.text.len() >= WINDOW_BYTES
+        self.parked_bytes() + self.text.len() >= WINDOW_BYTES
+    }
+
+    /// Bytes of its text that are on disk: where the text in memory begins.
+    pub(super) fn parked_bytes(&self) -> usize {
+        self.parked.as_ref().map_or(0, |(_, bytes)| *bytes)
+    }
+
+    /// Moves the text in memory to the end of a file that no other window uses: its own, or else a new one.
+    pub(super) fn park(&mut self, new_file: impl FnOnce() -> PathBuf) -> Result<usize, WriteError> {
+        let path = self.parked.as_ref().map_or_else(new_file, |(path, _)| path.clone());
+        let name = path.display().to_string();
+        let wrong = |source| WriteError::Io { path: name.clone(), doing: "parking rows", source };
+        plant::write_point();
+        let mut file = OpenOptions::new().create(true).append(true).open(&path).map_err(wrong)?;
+        file.write_all(&self.text).map_err(wrong)?;
+        let moved = self.text.len();
+        self.parked = Some((path, self.parked_bytes() + moved));
+        self.text = Vec::new();
+        Ok(moved)
+    }
+
+    /// Brings parked text back.
+    fn unpark(&mut self) -> Result<(), WriteError> {
+        let Some((path, bytes)) = self.parked.take() else { return Ok(()) };
+        let wrong = |source| WriteError::Io {
+            path: path.display().to_string(),
+            doing: "fetching parked rows",
+            source,
+        };
+        let mut text = std::fs::read(&path).map_err(wrong)?;
+        if text.len() != bytes {
+            return Err(wrong(std::io::ErrorKind::UnexpectedEof.into()));
+        }
+        text.append(&mut self.text);
+        self.text = text;
+        std::fs::remove_file(&path).map_err(wrong)
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -74,6 +119,7 @@ impl Window {
 
     /// Sorts and compresses.
     pub(super) fn pack(mut self, order: Order) -> Result<Packed, WriteError> {
+        self.unpark()?;
         let text = &self.text;
         if order == Order::Sorted {
             self.rows.sort_by(|left, right| {

@@ -1,12 +1,18 @@
 use super::WriteError;
 use super::pack::{Packed, compress};
 use crate::plant::{self, Plant, strikes};
-use std::fs::{self, File, OpenOptions};
-use std::io::Write;
+use apportion_model::AssemblyId;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 /// Compressed bytes at which a file ends. With the largest window that can follow, files stay below 64 MiB.
 const FILE_BYTES: u64 = 40 << 20;
+
+/// What the name of every spool's own folder begins with.
+const PREFIX: &str = "apportion-spool-";
+/// How often a folder of one's own is looked for before somebody else must be in the way on purpose.
+const ATTEMPTS: u32 = 100;
 
 /// A finished file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,26 +40,34 @@ struct LaneFiles {
     header: Vec<u8>,
     growing: Option<Growing>,
     begun: u32,
+    /// How many of its windows have been parked so far.
+    parked: u64,
 }
 
 /// The bounded folder in which files wait until they are put.
+///
+/// It is locked for as long as its run lives; a folder that nobody holds is what a run left that died.
 pub struct Spool {
     root: PathBuf,
+    _lock: File,
     limit: u64,
     used: u64,
     lanes: Vec<LaneFiles>,
 }
 
 impl Spool {
-    /// Makes an empty folder for one delivery, one header text per lane.
+    /// Makes an empty folder for one delivery in `folder`, one header text per lane.
     ///
     /// # Errors
     /// A folder that can't be made.
-    pub fn new(root: &Path, limit: u64, headers: &[Vec<u8>]) -> Result<Self, WriteError> {
-        // What an earlier run left there is of no use: local state is a cache.
-        let _ = fs::remove_dir_all(root);
-        plant::write_point();
-        fs::create_dir_all(root).map_err(|source| error(root, "making the folder", source))?;
+    pub fn new(
+        folder: &Path,
+        delivery: &AssemblyId,
+        limit: u64,
+        headers: &[Vec<u8>],
+    ) -> Result<Self, WriteError> {
+        let (root, lock) =
+            own_folder(folder, delivery).map_err(|source| error(folder, "making a folder in it", source))?;
         let mut lanes = Vec::with_capacity(headers.len());
         for (place, header) in headers.iter().enumerate() {
             let mut member = Vec::new();
@@ -63,9 +77,10 @@ impl Spool {
                 header: member,
                 growing: None,
                 begun: 0,
+                parked: 0,
             });
         }
-        Ok(Self { root: root.to_owned(), limit, used: 0, lanes })
+        Ok(Self { root, _lock: lock, limit, used: 0, lanes })
     }
 
     /// Appends packed rows to a lane's file, and hands the file back if it is finished with that.
@@ -89,6 +104,18 @@ impl Spool {
             return Ok(None);
         }
         Self::end(lane)
+    }
+
+    /// The name of a new file in which a lane's window may park its text until it is packed. Parked text is bounded
+    /// by the windows' size and doesn't count against the limit.
+    pub fn parking(&mut self, lane: usize) -> PathBuf {
+        let lane = &mut self.lanes[lane];
+        lane.parked += 1;
+        self.root.join(format!(
+            "{}-{}.parked",
+            lane.folder.file_name().unwrap_or_default().display(),
+            lane.parked
+        ))
     }
 
     /// Finishes a lane's last file; a lane without any row gets one with only a header.
@@ -152,6 +179,56 @@ impl Spool {
         self.used = self.used.saturating_sub(file.bytes);
         Ok(())
     }
+}
+
+/// Makes and locks a folder that no other run has. Process ids alone don't tell runs apart: containers that share a
+/// disk all count from 1.
+fn own_folder(folder: &Path, delivery: &AssemblyId) -> io::Result<(PathBuf, File)> {
+    for number in 0..ATTEMPTS {
+        let root = folder.join(format!("{PREFIX}{}-{number}-{delivery}", std::process::id()));
+        plant::write_point();
+        fs::create_dir_all(folder)?;
+        match fs::create_dir(&root) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+            made => made?,
+        }
+        // Another run may take the folder for a dead one's before it is locked; then there is a next number.
+        let Ok(lock) = File::open(&root) else { continue };
+        if lock.try_lock().is_ok() && root.is_dir() {
+            return Ok((root, lock));
+        }
+    }
+    Err(io::Error::other("other runs take every name"))
+}
+
+/// Removes the folders of runs that died: those that nobody holds. What can't be removed is left.
+pub fn clear_dead_spools(folder: &Path) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for path in entries.flatten().map(|entry| entry.path()).filter(|path| is_spool(path)) {
+        let Ok(held) = File::open(&path) else { continue };
+        match held.try_lock() {
+            Err(TryLockError::WouldBlock | TryLockError::Error(_)) => {}
+            Ok(()) => {
+                plant::write_point();
+                let _ = fs::remove_dir_all(&path);
+            }
+        }
+    }
+}
+
+/// Whether a name is that of a spool's own folder, to the last letter: temporary folders hold much else.
+fn is_spool(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let Some((process, rest)) = name.strip_prefix(PREFIX).and_then(|rest| rest.split_once('-')) else {
+        return false;
+    };
+    let Some((number, delivery)) = rest.split_once('-') else { return false };
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    digits(process)
+        && digits(number)
+        && delivery.len() == 36
+        && delivery.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
+        && path.symlink_metadata().is_ok_and(|meta| meta.is_dir())
 }
 
 impl Drop for Spool {

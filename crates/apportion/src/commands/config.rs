@@ -72,6 +72,7 @@ fn values(settings: &Settings) -> Vec<(&'static str, String)> {
         ("spool", settings.spool.display().to_string()),
         ("spool_limit", size_text(settings.spool_limit)),
         ("threads", settings.threads.to_string()),
+        ("memory", size_text(settings.memory)),
     ]
 }
 

@@ -38,7 +38,8 @@ impl ResolvedCustomer {
     pub(super) fn new(entry: &CustomerEntry, base: &Path) -> anyhow::Result<Self> {
         let id = CustomerId::new(&entry.id).map_err(|error| usage(format!("customer: {error}")))?;
         let wrong = |problem: String| usage(format!("customer {id}: {problem}"));
-        let deliver = entry.deliver.as_ref().ok_or_else(|| {
+        // A flag may have made the section where the file has none.
+        let deliver = entry.deliver.as_ref().filter(|deliver| !deliver.url.is_empty()).ok_or_else(|| {
             wrong("no target; add [customer.deliver] with `url = \"FOLDER\"`, or give --target".to_owned())
         })?;
         check_deliver(deliver).map_err(wrong)?;

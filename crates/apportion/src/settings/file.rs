@@ -64,6 +64,9 @@ pub(crate) struct RunEntry {
     /// How many threads.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) threads: Option<usize>,
+    /// Memory to stay within, as "512MiB".
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) memory: Option<String>,
 }
 
 /// One customer.

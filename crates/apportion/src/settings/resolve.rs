@@ -15,6 +15,9 @@ use std::sync::Arc;
 
 const DEFAULT_FILE: &str = "apportion.toml";
 const DEFAULT_SPOOL_LIMIT: u64 = 16 << 30;
+const DEFAULT_MEMORY: u64 = 512 << 20;
+/// What reading, packing and checking need besides the rows that wait was measured at up to 200 MiB.
+const LEAST_MEMORY: u64 = 256 << 20;
 
 /// Where a value came from.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -58,6 +61,7 @@ pub(crate) struct Settings {
     pub(crate) spool: PathBuf,
     pub(crate) spool_limit: u64,
     pub(crate) threads: usize,
+    pub(crate) memory: u64,
     pub(crate) origins: BTreeMap<&'static str, Origin>,
 }
 
@@ -82,6 +86,7 @@ pub(crate) fn resolve(args: &RunArgs) -> anyhow::Result<Settings> {
         spool,
         spool_limit,
         threads: resolver.threads()?,
+        memory: resolver.memory()?,
         origins: resolver.origins,
     };
     settings.check()?;
@@ -272,6 +277,18 @@ impl Resolver<'_> {
         Ok((folder, limit))
     }
 
+    fn memory(&mut self) -> anyhow::Result<u64> {
+        let run = self.file.run.clone().unwrap_or_default();
+        let memory = match self.pick("memory", self.args.memory.clone(), run.memory) {
+            Some((text, _)) => parse_size(&text)?,
+            None => DEFAULT_MEMORY,
+        };
+        if memory < LEAST_MEMORY {
+            return Err(usage("memory must be at least 256MiB"));
+        }
+        Ok(memory)
+    }
+
     fn threads(&mut self) -> anyhow::Result<usize> {
         let run = self.file.run.clone().unwrap_or_default();
         let available = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -353,7 +370,7 @@ impl Settings {
             }
             .into());
         }
-        Ok(DeliverRequest {
+        let request = DeliverRequest {
             source: source.request(),
             periods: self.periods.clone(),
             customers: self.customers.iter().map(Customer::from).collect(),
@@ -362,8 +379,12 @@ impl Settings {
             mask_key: self.mask_key.as_ref().map(|setting| setting.key.clone()),
             spool: SpoolRequest { folder: self.spool.clone(), limit: self.spool_limit },
             threads: self.threads,
+            memory: self.memory,
             dry_run,
-        })
+        };
+        // Not left to `deliver`: `config check` and `audit` refuse the same.
+        request.check().map_err(|error| usage(error.to_string()))?;
+        Ok(request)
     }
 }
 

@@ -1,4 +1,27 @@
-//! The program's integration tests, in one binary.
+//! Integration tests through the program itself: what it reads, refuses, writes, proves and says.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    missing_docs,
+    unreachable_pub
+)]
 
+mod bad_input;
+mod crash;
 mod docs;
+mod exit_codes;
+mod fixtures;
+mod golden;
+mod nise;
+mod properties;
+mod random_report;
+mod samples;
+mod settings;
+mod support;
+mod support_b;
 mod tidy;
+mod written_report;

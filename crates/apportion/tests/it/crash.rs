@@ -1,0 +1,236 @@
+//! Death at every write: whatever is left, a consumer reads the old export or the new one, and the next run ends
+//! with exactly what a run that nobody killed ends with.
+
+use crate::random_report::{Draw, Numbers, Owned, Party, Report};
+use crate::support_b::{
+    Tree, code, copy, gunzip, number_of, program, records, run, say, set_time, stderr, temp, text_of, tree,
+};
+use crate::written_report::{Form, TIME, settings, write_report};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// The live exports of a tree: the manifest's key and its assembly.
+type LiveAssemblies = Vec<(String, String)>;
+
+fn party(place: usize, accounts: &[&str], by_account: bool) -> Party {
+    Party {
+        id: format!("customer{place}"),
+        accounts: accounts.iter().map(|id| Owned { id: (*id).to_owned(), from: None, to: None }).collect(),
+        by_account,
+        withhold: Vec::new(),
+        payer_kept: true,
+        source_order: false,
+        target: format!("t{place}"),
+    }
+}
+
+/// A report of two customers, one of whom has an export for each of two accounts.
+fn report(seed: u64, rows: usize) -> Report {
+    let mut report = Report {
+        payers: vec!["999900001111".to_owned(), "999900001111".to_owned()],
+        parties: vec![party(0, &["111111111111"], false), party(1, &["222222222221", "222222222222"], true)],
+        unknown: vec!["333333333333".to_owned()],
+        rows: Vec::new(),
+        cur2: false,
+        with_key: true,
+    };
+    let mut draw = Draw::new(seed);
+    let accounts = report.accounts();
+    for number in 0..rows {
+        let account = accounts[number % accounts.len()].clone();
+        let row = report.row_of(&mut draw, number, account, Numbers::Hostile);
+        report.rows.push(row);
+    }
+    report
+}
+
+fn form(rows: usize) -> Form {
+    Form { cuts: vec![rows / 2], members: 1, parquet: false, seed: 1 }
+}
+
+/// A place where an older delivery is live and a newer source lies ready.
+fn prepared(place: &Path, rows: usize) -> PathBuf {
+    let source = place.join("source");
+    write_report(&report(1, rows), &form(rows), &source);
+    let settings = settings(&report(1, rows), place);
+    let out = deliver(&settings, &[]);
+    assert_eq!(code(&out), 0, "{}", stderr(&out));
+    write_report(&report(2, rows), &form(rows), &source);
+    for manifest in tree(&source).keys().filter(|key| key.ends_with(".json")) {
+        set_time(&source.join(manifest), TIME + 3600);
+    }
+    settings
+}
+
+fn deliver(settings: &Path, environment: &[(&str, &str)]) -> Output {
+    let spool = settings.with_file_name("spool");
+    run("deliver", settings, &["--spool", spool.to_str().unwrap(), "--threads", "2"], environment)
+}
+
+fn everything(place: &Path) -> Tree {
+    tree(place).into_iter().filter(|(key, _)| !key.starts_with("source/")).collect()
+}
+
+/// What a consumer makes of a target: follows each manifest to the last byte, and returns what is live.
+fn consume(target: &Path) -> LiveAssemblies {
+    let objects = tree(target);
+    let mut live = LiveAssemblies::new();
+    for (key, bytes) in objects.iter().filter(|(key, _)| key.ends_with("-Manifest.json")) {
+        let manifest: Value = serde_json::from_slice(bytes).unwrap();
+        let assembly = manifest["assemblyId"].as_str().unwrap();
+        let proof_key = manifest["additionalArtifactKeys"][0]["name"].as_str().unwrap();
+        let proof: Value = serde_json::from_slice(&objects[proof_key]).unwrap();
+        assert_eq!(proof["assembly_id"], assembly, "{key}: a mixture");
+        let keys = manifest["reportKeys"].as_array().unwrap();
+        let files = proof["files"].as_array().unwrap();
+        assert_eq!(keys.len(), files.len(), "{key}");
+        let mut rows = 0;
+        for (named, file) in keys.iter().zip(files) {
+            let named = named.as_str().unwrap();
+            assert!(named.contains(&format!("/{assembly}/")), "{key} names {named}: a mixture");
+            let bytes =
+                objects.get(named).unwrap_or_else(|| panic!("{key} names {named}, which isn't there"));
+            let hash: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+            assert_eq!(file["sha256"], hash.as_str(), "{named}");
+            assert_eq!(file["bytes"], bytes.len(), "{named}");
+            rows += records(std::str::from_utf8(&gunzip(bytes)).unwrap()).len() - 1;
+        }
+        assert_eq!(proof["rows"], rows, "{key}");
+        live.push((key.clone(), assembly.to_owned()));
+    }
+    live
+}
+
+/// The live exports of both targets, all whole.
+fn consume_all(place: &Path) -> LiveAssemblies {
+    ["t0", "t1"].iter().flat_map(|name| consume(&place.join("targets").join(name))).collect()
+}
+
+/// Each export is the old or the new one.
+fn check_live(place: &Path, old: &LiveAssemblies, new: &LiveAssemblies, when: &str) {
+    let live = consume_all(place);
+    assert_eq!(live.len(), 3, "{when}");
+    for ((now, old), new) in live.iter().zip(old).zip(new) {
+        assert!(now == old || now == new, "{when}: {} is at {}", now.0, now.1);
+    }
+}
+
+fn same(wanted: &Tree, found: &Tree, when: &str) {
+    for (key, bytes) in wanted {
+        let other = found.get(key).unwrap_or_else(|| panic!("{when}: {key} isn't there"));
+        assert!(bytes == other, "{when}: {key}:\n{}\n{}", text_of(key, bytes), text_of(key, other));
+    }
+    let more: Vec<&String> = found.keys().filter(|key| !wanted.contains_key(*key)).collect();
+    assert!(more.is_empty(), "{when}: left behind: {more:?}");
+}
+
+fn nothing_in(spool: &Path, when: &str) {
+    let left = std::fs::read_dir(spool).map_or(0, Iterator::count);
+    assert_eq!(left, 0, "{when}: the spool holds {left} entries");
+}
+
+/// A state to kill runs in, and what a run that lives makes of it.
+struct Scene {
+    state: tempfile::TempDir,
+    old: LiveAssemblies,
+    new: LiveAssemblies,
+    wanted: Tree,
+    writes: u64,
+    took: Duration,
+}
+
+impl Scene {
+    fn new(rows: usize) -> Self {
+        let (state, done) = (temp(), temp());
+        prepared(state.path(), rows);
+        copy(state.path(), done.path());
+        let began = Instant::now();
+        let out = deliver(&done.path().join("apportion.toml"), &[("APPORTION_COUNT_WRITES", "1")]);
+        let took = began.elapsed();
+        assert_eq!(code(&out), 0, "{}", stderr(&out));
+        let said = stderr(&out);
+        let line = said.lines().find(|line| line.ends_with(" writes")).unwrap();
+        let writes = line.rsplit(' ').nth(1).unwrap().parse().unwrap();
+        let (old, new) = (consume_all(state.path()), consume_all(done.path()));
+        assert!(old.iter().zip(&new).all(|(old, new)| old.0 == new.0 && old.1 != new.1));
+        Self { old, new, wanted: everything(done.path()), state, writes, took }
+    }
+
+    fn fresh(&self) -> (tempfile::TempDir, PathBuf) {
+        let place = temp();
+        copy(self.state.path(), place.path());
+        let settings = place.path().join("apportion.toml");
+        (place, settings)
+    }
+
+    /// Dies at a write; false if there was no such write.
+    fn die(&self, settings: &Path, at: u64) -> bool {
+        let out = deliver(settings, &[("APPORTION_KILL_AT", &at.to_string())]);
+        if code(&out) == 0 {
+            return false;
+        }
+        assert_eq!(code(&out), -1, "killed at {at}: {}", stderr(&out));
+        true
+    }
+
+    fn recover(&self, place: &Path, when: &str) {
+        check_live(place, &self.old, &self.new, when);
+        let out = deliver(&place.join("apportion.toml"), &[]);
+        assert_eq!(code(&out), 0, "{when}: {}", stderr(&out));
+        same(&self.wanted, &everything(place), when);
+        nothing_in(&place.join("spool"), when);
+    }
+}
+
+#[test]
+fn a_run_can_die_at_every_write() {
+    let scene = Scene::new(12);
+    assert!(scene.writes > 50, "{} writes", scene.writes);
+    for at in 1..=scene.writes {
+        let (place, settings) = scene.fresh();
+        assert!(scene.die(&settings, at), "there is no write {at}");
+        scene.recover(place.path(), &format!("killed at write {at} of {}", scene.writes));
+    }
+    let mut draw = Draw::new(3);
+    let (pairs, mut died) = (number_of("APPORTION_CASES", 200).div_ceil(4), 0);
+    for _ in 0..pairs {
+        let at = [0; 2].map(|_| 1 + draw.next() % scene.writes);
+        let (place, settings) = scene.fresh();
+        assert!(scene.die(&settings, at[0]));
+        check_live(place.path(), &scene.old, &scene.new, "between");
+        // The recovery may have fewer writes than that.
+        died += u64::from(scene.die(&settings, at[1]));
+        scene.recover(place.path(), &format!("killed at write {}, then at {}", at[0], at[1]));
+    }
+    assert!(died > pairs / 2, "only {died} of {pairs} recoveries died");
+    say(&format!("crash: {} points, {died} pairs", scene.writes));
+}
+
+#[test]
+fn a_run_can_be_killed_at_any_moment() {
+    let scene = Scene::new(2500);
+    let mut draw = Draw::new(4);
+    let (kills, mut died) = (number_of("APPORTION_CASES", 200) * 3 / 20, 0);
+    for number in 0..kills {
+        let (place, settings) = scene.fresh();
+        for _ in 0..=draw.below(2) {
+            let spool = place.path().join("spool");
+            let mut child = program(&["deliver", "--config", settings.to_str().unwrap(), "--threads", "2"])
+                .args(["--spool", spool.to_str().unwrap()])
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap();
+            std::thread::sleep(scene.took.mul_f64(draw.below(1000) as f64 / 1000.0));
+            child.kill().unwrap();
+            died += u64::from(!child.wait().unwrap().success());
+            check_live(place.path(), &scene.old, &scene.new, "killed");
+        }
+        scene.recover(place.path(), &format!("kill {number}"));
+    }
+    assert!(died >= kills / 2, "only {died} of {kills} runs died");
+    say(&format!("crash: {died} kills"));
+}

@@ -1,0 +1,480 @@
+//! What must hold for every report: invariants 3, 4, 5, 6 and 8 of ARCHITECTURE.md, over random ones.
+//!
+//! `APPORTION_CASES` says how many reports each property sees, `APPORTION_SEED` from which on; a failure names its
+//! seed, and `APPORTION_SEED=<seed> APPORTION_CASES=1` runs it alone.
+
+use crate::random_report::{Draw, HARMLESS, Numbers, Owned, PERIOD, Party, Report, Row};
+use crate::support_b::{
+    Tree, code, has_python, number_of, records, run, say, set_time, stderr, temp, text_of, tree, write,
+};
+use crate::written_report::{Form, TIME, request, settings, target, write_report};
+use apportion_flow::run::{DeliverReport, State, Unwatched, deliver};
+use apportion_flow::storage::{Body, Bucket, Folder, ObjectInfo, Put, StorageError, Swap};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+
+/// Runs a property over all cases and says how many there were.
+fn cases(name: &str, property: impl Fn(u64)) {
+    let (count, first) = (number_of("APPORTION_CASES", 200), number_of("APPORTION_SEED", 1));
+    for seed in first..first + count {
+        let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| property(seed)));
+        if let Err(panic) = done {
+            say(&format!("property {name} fails with APPORTION_SEED={seed}"));
+            std::panic::resume_unwind(panic);
+        }
+    }
+    say(&format!("properties: {count} cases each: {name}"));
+}
+
+/// Writes the source and delivers it; everything must go well.
+fn delivered(report: &Report, form: &Form, place: &Path) -> DeliverReport {
+    write_report(report, form, &place.join("source"));
+    let done = deliver(&request(report, place), &Unwatched).unwrap();
+    assert_eq!(done.count(State::Failed), 0, "{done:?}");
+    done
+}
+
+fn case(seed: u64) -> (Report, Form, Draw) {
+    let report = Report::new(seed, Numbers::Hostile);
+    let mut draw = Draw::new(seed ^ 0xabcd_ef01);
+    let form = Form::csv(&mut draw, report.rows.len());
+    (report, form, draw)
+}
+
+fn json_of(bytes: &[u8]) -> Value {
+    serde_json::from_slice(bytes).unwrap()
+}
+
+// ---- a. taint ----
+
+#[test]
+fn no_customer_receives_a_mark_of_another() {
+    cases("taint", |seed| {
+        let (report, form, _) = case(seed);
+        let place = temp();
+        delivered(&report, &form, place.path());
+        let mut seen = 0;
+        for (number, party) in report.parties.iter().enumerate() {
+            for (key, bytes) in &tree(&target(place.path(), &party.target)) {
+                let text = format!("{key}\n{}", text_of(key, bytes));
+                seen += check_marks(&report, number, key, &text);
+                if key.ends_with(".csv.gz") {
+                    check_cells(party, &report, key, &text_of(key, bytes));
+                } else {
+                    check_document(number, &report, key, &text);
+                }
+            }
+        }
+        // Without this, a delivery of nothing would pass. Every line item's id carries its mark.
+        let due = report.rows.iter().filter(|row| report.is_delivered(row)).count();
+        assert_eq!(seen, due);
+    });
+}
+
+/// Every mark is one of a line item that this customer is to receive; returns how many line items are seen.
+fn check_marks(report: &Report, party: usize, key: &str, text: &str) -> usize {
+    let mut numbers = BTreeSet::new();
+    for mark in text.split('⟦').skip(1) {
+        let (account, rest) = mark.split_once('#').unwrap();
+        let number: usize = rest.split_once('⟧').unwrap().0.parse().unwrap();
+        let row = report.rows.iter().find(|row| row.number == number).unwrap();
+        assert_eq!(row.account, account);
+        assert_eq!(report.owner(row), Some(party), "{key} holds line item {number} of account {account:?}");
+        // A document may name the type of what was withheld from this customer; a file may hold nothing of it.
+        assert!(
+            report.is_delivered(row) || key.ends_with(".json"),
+            "{key} holds withheld line item {number}"
+        );
+        let by_account = report.parties[party].by_account;
+        assert!(!by_account || key.contains(account) || key.ends_with(".json"), "{key} holds {account}");
+        numbers.insert(number);
+    }
+    if key.ends_with(".csv.gz") { numbers.len() } else { 0 }
+}
+
+/// No id of another's account where AWS puts ids, but the payer's where it may stay.
+fn check_cells(party: &Party, report: &Report, key: &str, text: &str) {
+    let records = records(text);
+    let payer_place = records[0].iter().position(|name| name == "bill_payer_account_id").unwrap();
+    for row in &records[1..] {
+        for (name, cell) in records[0].iter().zip(row) {
+            for id in report.accounts() {
+                let kept = party.payer_kept && row[payer_place] == id;
+                if party.owns(&id) || kept {
+                    continue;
+                }
+                let cell = cell.replace(&format!("{HARMLESS}{id}"), "");
+                assert!(!cell.contains(&id), "{key}: {name} shows account {id}: {cell}");
+            }
+        }
+    }
+}
+
+/// Nothing of anybody else in a manifest, a proof, or their names.
+fn check_document(party: usize, report: &Report, key: &str, text: &str) {
+    for id in report.accounts().iter().filter(|id| !report.parties[party].owns(id)) {
+        assert!(!text.contains(id), "{key} names account {id}");
+    }
+    for (number, other) in report.parties.iter().enumerate() {
+        assert!(number == party || !text.contains(&other.id), "{key} names customer {}", other.id);
+    }
+    for unassigned in ["unassigned", "unknown_account", "payer_"] {
+        assert!(!text.contains(unassigned), "{key} tells of what is nobody's");
+    }
+}
+
+// ---- b. non-interference ----
+
+#[test]
+fn nothing_of_another_changes_a_customers_export() {
+    cases("non-interference", |seed| {
+        let (before, form, mut draw) = case(seed);
+        let after = change_others(&before, &mut draw);
+        let (one, other) = (temp(), temp());
+        delivered(&before, &form, one.path());
+        delivered(&after, &Form::csv(&mut draw, after.rows.len()), other.path());
+        let name = &before.parties[0].target;
+        let one = without_ids(&tree(&target(one.path(), name)));
+        let other = without_ids(&tree(&target(other.path(), name)));
+        same_trees(&one, &other, "changing others");
+        assert!(!one.is_empty());
+    });
+}
+
+/// One to three changes of anything but the first customer.
+fn change_others(report: &Report, draw: &mut Draw) -> Report {
+    let mut changed = report.clone();
+    for _ in 0..draw.within(1..4) {
+        let others: Vec<usize> =
+            (0..changed.rows.len()).filter(|place| changed.owner(&changed.rows[*place]) != Some(0)).collect();
+        let other = (changed.parties.len() > 1).then(|| draw.within(1..changed.parties.len()));
+        match (draw.below(8), other) {
+            (0, _) => add_row(&mut changed, draw),
+            (1, _) if !others.is_empty() => {
+                let place = *draw.pick(&others);
+                changed.rows.remove(place);
+            }
+            (2, _) if !others.is_empty() => {
+                let place = *draw.pick(&others);
+                let (number, account) = (changed.rows[place].number, changed.rows[place].account.clone());
+                let row = changed.row_of(draw, number, account, Numbers::Hostile);
+                // The other day of an account that moves could be the first customer's.
+                if changed.owner(&row) != Some(0) {
+                    changed.rows[place] = row;
+                }
+            }
+            (3, Some(other)) => changed.parties[other].id = format!("renamed{other}"),
+            (4, Some(other)) => {
+                let gone = changed.parties.remove(other);
+                changed.unknown.extend(gone.accounts.into_iter().map(|account| account.id));
+            }
+            (5, Some(other)) => {
+                let party = &mut changed.parties[other];
+                party.by_account = !party.by_account;
+                party.source_order = !party.source_order;
+                party.payer_kept = !party.payer_kept;
+                party.withhold = vec!["Usage".to_owned(), "Fee".to_owned()];
+            }
+            (6, _) => {
+                let accounts: Vec<Owned> =
+                    report.unknown.iter().map(|id| Owned { id: id.clone(), from: None, to: None }).collect();
+                if !changed.parties.iter().any(|party| accounts.iter().any(|account| party.owns(&account.id)))
+                {
+                    changed.parties.push(Party {
+                        id: "new".to_owned(),
+                        accounts,
+                        target: "new".to_owned(),
+                        ..changed.parties[0].clone()
+                    });
+                }
+            }
+            _ => add_row(&mut changed, draw),
+        }
+    }
+    changed
+}
+
+fn add_row(report: &mut Report, draw: &mut Draw) {
+    let strangers: Vec<String> = report
+        .accounts()
+        .into_iter()
+        .filter(|id| !report.parties[0].owns(id))
+        .chain([String::new()])
+        .collect();
+    let account = draw.pick(&strangers).clone();
+    let row: Row = report.row_of(draw, 1000 + draw.clone().below(1000), account, Numbers::Hostile);
+    let place = draw.below(report.rows.len() + 1);
+    report.rows.insert(place, row);
+}
+
+/// A target without what may differ: assembly ids, in names and texts, and the source's version and generation.
+fn without_ids(tree: &Tree) -> Tree {
+    let mut ids = BTreeSet::new();
+    for (key, bytes) in tree.iter().filter(|(key, _)| key.ends_with("-Manifest.json")) {
+        let manifest = json_of(bytes);
+        assert!(ids.insert(manifest["assemblyId"].as_str().unwrap().to_owned()), "{key}");
+    }
+    for bytes in tree.iter().filter(|(key, _)| key.ends_with("-Proof.json")).map(|(_, bytes)| bytes) {
+        ids.insert(json_of(bytes)["source_version"].as_str().unwrap().to_owned());
+    }
+    let plain = |text: &str| ids.iter().fold(text.to_owned(), |text, id| text.replace(id, "ID"));
+    tree.iter()
+        .map(|(key, bytes)| {
+            let text = if key.ends_with(".json") {
+                plain(std::str::from_utf8(bytes).unwrap()).into_bytes()
+            } else {
+                bytes.clone()
+            };
+            (plain(key), text)
+        })
+        .collect()
+}
+
+fn same_trees(one: &Tree, other: &Tree, what: &str) {
+    let keys = |tree: &Tree| tree.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(keys(one), keys(other), "{what}: other objects");
+    for (key, bytes) in one {
+        if bytes != &other[key] {
+            let (left, right) = (text_of(key, bytes), text_of(key, &other[key]));
+            assert_eq!(left, right, "{what}: {key}");
+            panic!("{what}: {key}: the same text in other bytes");
+        }
+    }
+}
+
+// ---- c. conservation, by an oracle in another language ----
+
+#[test]
+fn an_oracle_in_python_counts_the_same() {
+    if !has_python() {
+        return say("SKIPPED: conservation by the oracle, for there is no python3");
+    }
+    let place = temp();
+    let list = std::cell::RefCell::new(Vec::new());
+    cases("conservation", |seed| {
+        let (report, form, _) = case(seed);
+        let own = place.path().join(seed.to_string());
+        let source = write_report(&report, &form, &own.join("source"));
+        let done = deliver(&request(&report, &own), &Unwatched).unwrap();
+        assert_eq!(done.count(State::Failed), 0);
+        list.borrow_mut().push(oracle_case(seed, &report, &own, &source));
+    });
+    let list = list.into_inner();
+    let input = place.path().join("cases.json");
+    write(&input, Value::from(list.clone()).to_string().as_bytes());
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/oracle.py");
+    let out = Command::new("python3").arg(script).arg(&input).output().unwrap();
+    let said = String::from_utf8_lossy(&out.stdout).into_owned();
+    assert_eq!(said.trim(), format!("ok {}", list.len()), "{}", String::from_utf8_lossy(&out.stderr));
+}
+
+fn oracle_case(seed: u64, report: &Report, place: &Path, source: &[PathBuf]) -> Value {
+    let below = |folder: &Path, ending: &str| -> Vec<PathBuf> {
+        tree(folder).keys().filter(|key| key.ends_with(ending)).map(|key| folder.join(key)).collect()
+    };
+    let date = |day: Option<i32>| day.map(|day| format!("2026-10-{day:02}"));
+    let customers: Vec<Value> = report
+        .parties
+        .iter()
+        .map(|party| {
+            let accounts: Vec<Value> = party
+                .accounts
+                .iter()
+                .map(|own| json!({ "id": own.id, "from": date(own.from), "to": date(own.to) }))
+                .collect();
+            let target = target(place, &party.target);
+            json!({
+                "id": party.id, "accounts": accounts, "withhold": party.withhold,
+                "files": below(&target, ".csv.gz"), "proofs": below(&target, "-Proof.json"),
+            })
+        })
+        .collect();
+    let msp = place.join("msp");
+    json!({
+        "seed": seed, "month": "2026-10-01", "source": source, "customers": customers,
+        "unassigned": below(&msp, ".csv.gz"), "master": below(&msp, "-MasterProof.json")[0],
+    })
+}
+
+// ---- d. the same bytes on any machine ----
+
+/// A source that lists in another order every time.
+struct Shuffled(Folder, std::sync::Mutex<Draw>);
+
+impl Bucket for Shuffled {
+    fn place(&self) -> String {
+        self.0.place()
+    }
+    fn bucket_name(&self) -> String {
+        self.0.bucket_name()
+    }
+    fn list(&self) -> Result<Vec<ObjectInfo>, StorageError> {
+        let mut list = self.0.list()?;
+        let mut draw = self.1.lock().unwrap();
+        for place in (1..list.len()).rev() {
+            list.swap(place, draw.below(place + 1));
+        }
+        Ok(list)
+    }
+    fn info(&self, key: &str) -> Result<Option<ObjectInfo>, StorageError> {
+        self.0.info(key)
+    }
+    fn read(&self, key: &str, limit: u64) -> Result<Option<Vec<u8>>, StorageError> {
+        self.0.read(key, limit)
+    }
+    fn open(&self, key: &str) -> Result<Option<File>, StorageError> {
+        self.0.open(key)
+    }
+    fn put_new(&self, key: &str, body: Body<'_>) -> Result<Put, StorageError> {
+        self.0.put_new(key, body)
+    }
+    fn swap(&self, key: &str, seen: Option<&[u8]>, new: &[u8]) -> Result<Swap, StorageError> {
+        self.0.swap(key, seen, new)
+    }
+}
+
+/// Everything that a delivery leaves: targets and MSP's place.
+fn everything(place: &Path) -> Tree {
+    let mut all = Tree::new();
+    for name in ["targets", "msp"] {
+        all.extend(tree(&place.join(name)).into_iter().map(|(key, bytes)| (format!("{name}/{key}"), bytes)));
+    }
+    all
+}
+
+#[test]
+fn threads_and_the_order_of_a_listing_change_no_byte() {
+    cases("same bytes", |seed| {
+        let (report, form, mut draw) = case(seed);
+        let place = temp();
+        let mut first: Option<Tree> = None;
+        for threads in [1, 2, 8] {
+            let own = place.path().join(threads.to_string());
+            write_report(&report, &form, &own.join("source"));
+            let mut request = request(&report, &own);
+            request.threads = threads;
+            let source = Folder::new(own.join("source"));
+            let order = std::sync::Mutex::new(Draw::new(draw.next()));
+            request.source.bucket = Arc::new(Shuffled(source, order));
+            deliver(&request, &Unwatched).unwrap();
+            let tree = everything(&own);
+            assert!(tree.len() > 4);
+            same_trees(first.get_or_insert_with(|| tree.clone()), &tree, &format!("{threads} threads"));
+        }
+    });
+}
+
+#[test]
+fn another_machine_changes_no_byte() {
+    let count = number_of("APPORTION_CASES", 200).div_ceil(40);
+    for seed in 1..=count {
+        let (report, form, _) = case(seed);
+        let place = temp();
+        let worlds: [&[(&str, &str)]; 3] = [
+            &[("TZ", "UTC"), ("LANG", "C")],
+            &[
+                ("TZ", "Asia/Tokyo"),
+                ("LANG", "tr_TR.UTF-8"),
+                ("LC_ALL", "de_DE.UTF-8"),
+                ("HOSTNAME", "other"),
+            ],
+            &[
+                ("TZ", "America/St_Johns"),
+                ("LC_NUMERIC", "fr_FR"),
+                ("APPORTION_THREADS", "7"),
+                ("HOME", "/nowhere"),
+            ],
+        ];
+        let mut first: Option<Tree> = None;
+        for (number, world) in worlds.iter().enumerate() {
+            let own = place.path().join(number.to_string());
+            let temporary = own.join("temporary");
+            std::fs::create_dir_all(&temporary).unwrap();
+            write_report(&report, &form, &own.join("source"));
+            let settings = settings(&report, &own);
+            let mut world = world.to_vec();
+            world.push(("TMPDIR", temporary.to_str().unwrap()));
+            let spool = own.join("elsewhere");
+            let more = ["--spool", spool.to_str().unwrap()];
+            let out = run("deliver", &settings, if number == 2 { &more } else { &[] }, &world);
+            assert_eq!(code(&out), 0, "{}", stderr(&out));
+            let tree = everything(&own);
+            assert!(tree.len() > 4);
+            same_trees(first.get_or_insert_with(|| tree.clone()), &tree, "another machine");
+            assert!(std::fs::read_dir(&temporary).unwrap().next().is_none(), "something stays behind");
+        }
+    }
+    say(&format!("properties: {count} cases: another machine, through the program"));
+}
+
+// ---- e. and f. the same rows in other objects ----
+
+/// What proofs say of totals and items, over all exports and the rest.
+fn totals(place: &Path) -> Vec<(String, Value)> {
+    let mut found = Vec::new();
+    for (key, bytes) in everything(place).iter().filter(|(key, _)| key.ends_with("Proof.json")) {
+        let proof = json_of(bytes);
+        let name = key.rsplit('/').next().unwrap();
+        let name = if name.ends_with("MasterProof.json") { "master" } else { name };
+        for field in ["totals", "withheld", "source_totals", "rows"] {
+            found.push((format!("{name} {field}"), proof[field].clone()));
+        }
+        found.push((format!("{name} unassigned"), proof["unassigned"]["totals"].clone()));
+        for customer in proof["customers"].as_array().into_iter().flatten() {
+            found.push((format!("{name} {}", customer["report_id"]), customer["totals"].clone()));
+        }
+    }
+    assert!(found.iter().any(|(_, value)| value.to_string().contains("items_hash")));
+    found
+}
+
+#[test]
+fn parts_and_members_change_no_total_and_no_customers_byte() {
+    cases("parts", |seed| {
+        let (report, form, mut draw) = case(seed);
+        let other_form = Form::csv(&mut draw, report.rows.len());
+        let (one, other) = (temp(), temp());
+        delivered(&report, &form, one.path());
+        delivered(&report, &other_form, other.path());
+        assert_eq!(totals(one.path()), totals(other.path()));
+        for party in &report.parties {
+            let trees = [&one, &other].map(|place| without_ids(&tree(&target(place.path(), &party.target))));
+            same_trees(&trees[0], &trees[1], "other parts");
+        }
+    });
+}
+
+#[test]
+fn parquet_and_csv_of_the_same_rows_have_the_same_totals() {
+    cases("Parquet", |seed| {
+        let report = Report::new(seed, Numbers::Doubles);
+        let mut draw = Draw::new(seed);
+        let (one, other) = (temp(), temp());
+        delivered(&report, &Form::csv(&mut draw, report.rows.len()), one.path());
+        let done = delivered(&report, &Form::parquet(&mut draw, report.rows.len()), other.path());
+        assert_eq!(done.periods[0].kind, "cur1-parquet");
+        assert_eq!(totals(one.path()), totals(other.path()));
+    });
+}
+
+#[test]
+fn the_generation_is_the_manifests_time_and_nothing_else_is() {
+    let (report, form, _) = case(1);
+    let (one, other) = (temp(), temp());
+    delivered(&report, &form, one.path());
+    write_report(&report, &form, &other.path().join("source"));
+    let manifest = if report.cur2 {
+        "export/metadata/BILLING_PERIOD=2026-10/E-Manifest.json".to_owned()
+    } else {
+        format!("cur/R/{PERIOD}/R-Manifest.json")
+    };
+    set_time(&other.path().join("source").join(manifest), TIME + 60);
+    deliver(&request(&report, other.path()), &Unwatched).unwrap();
+    let (one, other) = (everything(one.path()), everything(other.path()));
+    let differ: Vec<&String> = one.keys().filter(|key| one[*key] != other[*key]).collect();
+    assert!(!differ.is_empty() && differ.iter().all(|key| key.ends_with("-Generation.json")), "{differ:?}");
+}
