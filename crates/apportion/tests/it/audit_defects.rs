@@ -508,6 +508,9 @@ fn in_msps_place(defects: &mut Defects) {
     defects.add("a pointer to another delivery", DIFFERS, "Master", |place| {
         edit(&place.pointer(), |pointer| pointer["delivery_id"] = "0".into());
     });
+}
+
+fn in_unassigned(defects: &mut Defects) {
     let mut unassigned = |name: &str, change: fn(&mut Records)| {
         defects.add(
             &format!("unassigned: {name}"),
@@ -621,6 +624,7 @@ fn all_defects() -> Vec<Defect> {
     in_manifests(&mut defects);
     in_proofs(&mut defects);
     in_msps_place(&mut defects);
+    in_unassigned(&mut defects);
     in_generations_and_source(&mut defects);
     forged(&mut defects);
     defects.0
