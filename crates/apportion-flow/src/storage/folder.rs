@@ -56,19 +56,30 @@ impl Folder {
         Ok(())
     }
 
-    /// Writes a dot file beside `path`, synced.
+    /// Writes a dot file beside `path`, synced. A write that fails takes its dot file with it.
     fn write_beside(&self, path: &Path, key: &str, body: Body<'_>) -> Result<PathBuf, StorageError> {
         let parent = path.parent().unwrap_or(&self.root);
         plant::write_point();
         fs::create_dir_all(parent).map_err(self.error(key, "making the folder of"))?;
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let beside = parent.join(format!(".{name}.partial"));
+        match self.write_synced(&beside, key, body) {
+            Ok(()) => Ok(beside),
+            Err(error) => {
+                // What failed is told; that the rest of it can't be removed would say nothing more.
+                let _ = fs::remove_file(&beside);
+                Err(error)
+            }
+        }
+    }
+
+    fn write_synced(&self, path: &Path, key: &str, body: Body<'_>) -> Result<(), StorageError> {
         plant::write_point();
         let mut file = OpenOptions::new()
             .create(true)
             .truncate(true)
             .write(true)
-            .open(&beside)
+            .open(path)
             .map_err(self.error(key, "writing"))?;
         plant::write_point();
         match body {
@@ -79,8 +90,7 @@ impl Folder {
             }
         }
         plant::write_point();
-        file.sync_all().map_err(self.error(key, "syncing"))?;
-        Ok(beside)
+        file.sync_all().map_err(self.error(key, "syncing"))
     }
 
     fn sync_parent(&self, path: &Path, key: &str) -> Result<(), StorageError> {

@@ -1,73 +1,26 @@
 //! Death at every write: whatever is left, a consumer reads the old export or the new one, and the next run ends
 //! with exactly what a run that nobody killed ends with.
 
-use crate::random_report::{Draw, Numbers, Owned, Party, Report};
+use crate::random_report::Draw;
+use crate::small_report::{deliver, make, renew};
 use crate::support_b::{
-    Tree, code, copy, gunzip, number_of, program, records, run, say, set_time, stderr, temp, text_of, tree,
+    Tree, code, copy, gunzip, number_of, program, records, say, stderr, temp, text_of, tree,
 };
-use crate::written_report::{Form, TIME, settings, write_report};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
-use std::process::{Output, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 /// The live exports of a tree: the manifest's key and its assembly.
 type LiveAssemblies = Vec<(String, String)>;
 
-fn party(place: usize, accounts: &[&str], by_account: bool) -> Party {
-    Party {
-        id: format!("customer{place}"),
-        accounts: accounts.iter().map(|id| Owned { id: (*id).to_owned(), from: None, to: None }).collect(),
-        by_account,
-        withhold: Vec::new(),
-        payer_kept: true,
-        source_order: false,
-        target: format!("t{place}"),
-    }
-}
-
-/// A report of two customers, one of whom has an export for each of two accounts.
-fn report(seed: u64, rows: usize) -> Report {
-    let mut report = Report {
-        payers: vec!["999900001111".to_owned(), "999900001111".to_owned()],
-        parties: vec![party(0, &["111111111111"], false), party(1, &["222222222221", "222222222222"], true)],
-        unknown: vec!["333333333333".to_owned()],
-        rows: Vec::new(),
-        cur2: false,
-        with_key: true,
-    };
-    let mut draw = Draw::new(seed);
-    let accounts = report.accounts();
-    for number in 0..rows {
-        let account = accounts[number % accounts.len()].clone();
-        let row = report.row_of(&mut draw, number, account, Numbers::Hostile);
-        report.rows.push(row);
-    }
-    report
-}
-
-fn form(rows: usize) -> Form {
-    Form { cuts: vec![rows / 2], members: 1, parquet: false, seed: 1 }
-}
-
 /// A place where an older delivery is live and a newer source lies ready.
-fn prepared(place: &Path, rows: usize) -> PathBuf {
-    let source = place.join("source");
-    write_report(&report(1, rows), &form(rows), &source);
-    let settings = settings(&report(1, rows), place);
+fn prepared(place: &Path, rows: usize) {
+    let settings = make(place, 1, rows);
     let out = deliver(&settings, &[]);
     assert_eq!(code(&out), 0, "{}", stderr(&out));
-    write_report(&report(2, rows), &form(rows), &source);
-    for manifest in tree(&source).keys().filter(|key| key.ends_with(".json")) {
-        set_time(&source.join(manifest), TIME + 3600);
-    }
-    settings
-}
-
-fn deliver(settings: &Path, environment: &[(&str, &str)]) -> Output {
-    let spool = settings.with_file_name("spool");
-    run("deliver", settings, &["--spool", spool.to_str().unwrap(), "--threads", "2"], environment)
+    renew(place, 2, rows);
 }
 
 fn everything(place: &Path) -> Tree {

@@ -10,6 +10,7 @@
     unreachable_pub
 )]
 
+mod audit_defects;
 mod bad_input;
 mod crash;
 mod docs;
@@ -17,11 +18,15 @@ mod exit_codes;
 mod fixtures;
 mod golden;
 mod nise;
+mod planted;
 mod properties;
 mod random_report;
 mod samples;
 mod settings;
+mod small_report;
+mod storage;
 mod support;
 mod support_b;
+mod targets;
 mod tidy;
 mod written_report;

@@ -368,6 +368,36 @@ fn threads_and_the_order_of_a_listing_change_no_byte() {
     });
 }
 
+/// Small reports fill one window of text at most, which leaves nothing to be put in the wrong order. This one fills
+/// several for each customer, in files of several gzip members.
+#[test]
+fn threads_and_parts_change_no_byte_of_large_exports_either() {
+    let mut report = crate::small_report::report(7, 12_000);
+    let mut draw = Draw::new(7);
+    let place =
+        crate::random_report::COLUMNS.iter().position(|(_, name)| *name == "product_location").unwrap();
+    for row in &mut report.rows {
+        row.cells[place] = (0..120).map(|_| format!("{:016x}", draw.next())).collect();
+    }
+    let mut first: Option<Tree> = None;
+    for (threads, cuts) in [(1, vec![]), (2, vec![6000]), (8, vec![1, 7777])] {
+        let own = temp();
+        let form = Form { cuts, members: threads, parquet: false, seed: 1 };
+        write_report(&report, &form, &own.path().join("source"));
+        let mut request = request(&report, own.path());
+        request.threads = threads;
+        deliver(&request, &Unwatched).unwrap();
+        let targets = ["t0", "t1"].map(|name| without_ids(&tree(&target(own.path(), name))));
+        let [mut all, other] = targets;
+        all.extend(other);
+        assert!(all.values().any(|bytes| bytes.len() > 1 << 21));
+        let due = first.get_or_insert_with(|| all.clone());
+        for (key, bytes) in &*due {
+            assert!(all.get(key) == Some(bytes), "{threads} threads: {key}");
+        }
+    }
+}
+
 #[test]
 fn another_machine_changes_no_byte() {
     let count = number_of("APPORTION_CASES", 200).div_ceil(40);

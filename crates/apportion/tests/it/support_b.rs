@@ -161,3 +161,12 @@ pub fn stderr(output: &Output) -> String {
 pub fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
+
+/// Whether anything is published below a place: a manifest, or a pointer to a master proof.
+pub fn has_manifests(place: &Path) -> bool {
+    ["targets", "msp"].iter().any(|name| {
+        tree(&place.join(name))
+            .keys()
+            .any(|key| key.ends_with("-Manifest.json") || key.ends_with("-MasterPointer.json"))
+    })
+}
