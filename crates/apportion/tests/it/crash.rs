@@ -176,7 +176,8 @@ fn a_run_can_die_at_every_write() {
         died += u64::from(scene.die(&settings, at[1]));
         scene.recover(place.path(), &format!("killed at write {}, then at {}", at[0], at[1]));
     }
-    assert!(died > pairs / 2, "only {died} of {pairs} recoveries died");
+    // A few pairs may all fall behind their recovery's last write; many can't.
+    assert!(pairs < 20 || died > pairs / 2, "only {died} of {pairs} recoveries died");
     say(&format!("crash: {} points, {died} pairs", scene.writes));
 }
 
