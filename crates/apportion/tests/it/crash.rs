@@ -203,6 +203,7 @@ fn a_run_can_be_killed_at_any_moment() {
         }
         scene.recover(place.path(), &format!("kill {number}"));
     }
-    assert!(died >= kills / 2, "only {died} of {kills} runs died");
+    // How many die hangs on how the machine's speed changes meanwhile; that some do must not.
+    assert!(died * 10 >= kills, "only {died} of {kills} runs died");
     say(&format!("crash: {died} kills"));
 }
