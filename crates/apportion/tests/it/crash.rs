@@ -57,6 +57,23 @@ fn consume(target: &Path) -> LiveAssemblies {
     live
 }
 
+/// The MSP's pointer names a master proof that is there, and whose files are there whole.
+fn consume_msps_place(place: &Path) {
+    let objects = tree(&place.join("msp"));
+    let pointers = objects.iter().filter(|(key, _)| key.ends_with("-MasterPointer.json"));
+    for (key, bytes) in pointers {
+        let pointer: Value = serde_json::from_slice(bytes).unwrap();
+        let proof = &objects[pointer["proof"].as_str().unwrap()];
+        let proof: Value = serde_json::from_slice(proof).unwrap();
+        assert_eq!(proof["delivery_id"], pointer["delivery_id"], "{key}: a mixture");
+        for file in proof["unassigned"]["files"].as_array().unwrap() {
+            let bytes = &objects[file["key"].as_str().unwrap()];
+            let hash: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+            assert_eq!(file["sha256"], hash.as_str(), "{file}");
+        }
+    }
+}
+
 /// The live exports of both targets, all whole.
 fn consume_all(place: &Path) -> LiveAssemblies {
     ["t0", "t1"].iter().flat_map(|name| consume(&place.join("targets").join(name))).collect()
@@ -64,6 +81,7 @@ fn consume_all(place: &Path) -> LiveAssemblies {
 
 /// Each export is the old or the new one.
 fn check_live(place: &Path, old: &LiveAssemblies, new: &LiveAssemblies, when: &str) {
+    consume_msps_place(place);
     let live = consume_all(place);
     assert_eq!(live.len(), 3, "{when}");
     for ((now, old), new) in live.iter().zip(old).zip(new) {
