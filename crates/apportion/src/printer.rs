@@ -1,29 +1,63 @@
 //! The printer: the only place that writes to stdout and stderr. Data go to stdout, everything else to stderr.
 
 use crate::cli::{Global, Output};
+use crate::settings::size_text;
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, TableComponent};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::io::{self, IsTerminal, Write};
 
+/// What a column of a printed table holds. Rows carry plain values; only people's tables dress them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Holds {
+    Text,
+    /// A whole number.
+    Count,
+    /// A size in bytes.
+    Bytes,
+    /// Amounts with their currencies.
+    Amounts,
+}
+
 /// One column of a printed table.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Head {
     /// Its name, also as a JSON key.
-    pub(crate) name: &'static str,
-    /// Whether it holds numbers.
-    pub(crate) number: bool,
+    name: &'static str,
+    holds: Holds,
 }
 
-/// A text column.
+/// A column of texts.
 pub(crate) const fn text(name: &'static str) -> Head {
-    Head { name, number: false }
+    Head { name, holds: Holds::Text }
 }
 
-/// A column of numbers.
-pub(crate) const fn number(name: &'static str) -> Head {
-    Head { name, number: true }
+/// A column of whole numbers.
+pub(crate) const fn count(name: &'static str) -> Head {
+    Head { name, holds: Holds::Count }
+}
+
+/// A column of sizes in bytes.
+pub(crate) const fn bytes(name: &'static str) -> Head {
+    Head { name, holds: Holds::Bytes }
+}
+
+/// A column of amounts with their currencies.
+pub(crate) const fn amounts(name: &'static str) -> Head {
+    Head { name, holds: Holds::Amounts }
+}
+
+impl Head {
+    /// A value as people read it.
+    fn dressed(&self, value: &str) -> String {
+        match (self.holds, value.parse::<u64>()) {
+            (Holds::Count, Ok(number)) => grouped(number),
+            (Holds::Bytes, Ok(0)) => String::new(),
+            (Holds::Bytes, Ok(number)) => size_text(number),
+            _ => value.to_owned(),
+        }
+    }
 }
 
 /// Prints.
@@ -123,8 +157,9 @@ fn write_table(out: &mut impl Write, heads: &[Head], rows: &[Vec<String>]) -> io
     table.set_header(heads.iter().map(|head| head.name));
     for row in rows {
         table.add_row(heads.iter().zip(row).map(|(head, cell)| {
-            let alignment = if head.number { CellAlignment::Right } else { CellAlignment::Left };
-            Cell::new(cell).set_alignment(alignment)
+            let left = head.holds == Holds::Text;
+            let alignment = if left { CellAlignment::Left } else { CellAlignment::Right };
+            Cell::new(head.dressed(cell)).set_alignment(alignment)
         }));
     }
     writeln!(out, "{table}")

@@ -161,17 +161,31 @@ pub fn deliver(request: &DeliverRequest, watcher: &dyn Watcher) -> Result<Delive
     watcher.stage("looking for reports", None);
     let (report, refused) = choose_report(request)?;
     let mut done = DeliverReport { refused, ..DeliverReport::default() };
-    for delivery in chosen_deliveries(request, &report)? {
-        let mut attempt = 1;
-        let period = loop {
-            match delivery::run(request, &report.name, &delivery, watcher) {
-                Err(RunError::Source(SourceError::Moved { .. })) if attempt < ATTEMPTS => attempt += 1,
-                other => break other?,
-            }
-        };
-        done.periods.push(period);
+    for delivery in chosen_deliveries(request.periods.as_deref(), request, &report)? {
+        done.periods.push(deliver_period(request, &report.name, delivery, watcher)?);
     }
     Ok(done)
+}
+
+/// One period, begun anew when its source moves: from its manifest on, for the keys may be others now.
+fn deliver_period(
+    request: &DeliverRequest,
+    report: &str,
+    mut delivery: FoundDelivery,
+    watcher: &dyn Watcher,
+) -> Result<PeriodReport, RunError> {
+    let mut attempt = 1;
+    loop {
+        match delivery::run(request, report, &delivery, watcher) {
+            Err(RunError::Source(SourceError::Moved { .. })) if attempt < ATTEMPTS => {
+                attempt += 1;
+                let (report, _) = choose_report(request)?;
+                delivery =
+                    chosen_deliveries(Some(&[delivery.period]), request, &report)?.pop().unwrap_or(delivery);
+            }
+            other => return other,
+        }
+    }
 }
 
 /// The one report that is meant, and what else is there and isn't read.
@@ -245,13 +259,18 @@ fn loose_report(bucket: &dyn Bucket, key: &str) -> Result<FoundReport, SourceErr
         period,
         assembly: AssemblyId::from_source("files"),
         manifest: None,
+        manifest_sha256: None,
         keys,
     };
     Ok(FoundReport { name: key.to_owned(), deliveries: BTreeMap::from([(period, delivery)]) })
 }
 
-fn chosen_deliveries(request: &DeliverRequest, report: &FoundReport) -> Result<Vec<FoundDelivery>, RunError> {
-    let Some(wanted) = &request.periods else { return Ok(report.deliveries.values().cloned().collect()) };
+fn chosen_deliveries(
+    periods: Option<&[BillingPeriod]>,
+    request: &DeliverRequest,
+    report: &FoundReport,
+) -> Result<Vec<FoundDelivery>, RunError> {
+    let Some(wanted) = periods else { return Ok(report.deliveries.values().cloned().collect()) };
     wanted
         .iter()
         .map(|period| {

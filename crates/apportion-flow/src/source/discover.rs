@@ -3,6 +3,7 @@ use crate::storage::{Bucket, ObjectInfo};
 use apportion_core::manifest::{Encoding, Kind, SourceManifest, is_focus, read_source};
 use apportion_model::{AssemblyId, BillingPeriod, ObjectKey};
 use flate2::read::MultiGzDecoder;
+use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::io::Read;
 
@@ -31,6 +32,8 @@ pub struct FoundDelivery {
     pub assembly: AssemblyId,
     /// The manifest's key; None for a loose file.
     pub manifest: Option<String>,
+    /// SHA-256 of the manifest's bytes as they were read: the keys below are that version's.
+    pub manifest_sha256: Option<[u8; 32]>,
     /// The data objects' keys, relative to the source, in the manifest's order.
     pub keys: Vec<String>,
 }
@@ -164,7 +167,7 @@ impl Discovery {
             self.empty_manifests.push(object.key.clone());
             return Ok(());
         }
-        self.add_delivery(object, &pointer, &manifest)
+        self.add_delivery(object, &pointer, &manifest, Sha256::digest(&bytes).into())
     }
 
     fn add_delivery(
@@ -172,6 +175,7 @@ impl Discovery {
         object: &ObjectInfo,
         pointer: &Pointer<'_>,
         manifest: &SourceManifest,
+        manifest_sha256: [u8; 32],
     ) -> Result<(), SourceError> {
         let encodings: Vec<Encoding> = manifest.keys.iter().map(|key| Encoding::of_key(key)).collect();
         let encoding = encodings.first().copied().unwrap_or(Encoding::Unknown);
@@ -212,6 +216,7 @@ impl Discovery {
             period: pointer.period,
             assembly: manifest.assembly.clone(),
             manifest: Some(object.key.clone()),
+            manifest_sha256: Some(manifest_sha256),
             keys,
         };
         if let Some(other) = report.deliveries.insert(pointer.period, delivery) {

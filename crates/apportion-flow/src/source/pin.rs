@@ -79,6 +79,11 @@ pub fn pin(bucket: &dyn Bucket, delivery: &FoundDelivery) -> Result<Pin, SourceE
     let mut version = Sha256::new();
     for key in delivery.manifest.iter().chain(&delivery.keys) {
         let object = hash_object(bucket, key)?.ok_or_else(|| missing(key))?;
+        let is_manifest = objects.is_empty() && delivery.manifest.is_some();
+        if is_manifest && delivery.manifest_sha256.is_some_and(|found| found != object.sha256) {
+            // The keys are an older manifest's: with this one they would be a mixture.
+            return Err(SourceError::Moved { object: key.clone() });
+        }
         version.update(format!("{}\t{}\t{}\n", object.key, object.bytes, hex(&object.sha256)));
         objects.push(object);
     }

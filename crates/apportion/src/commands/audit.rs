@@ -1,6 +1,6 @@
 use crate::cli::RunArgs;
 use crate::exit;
-use crate::printer::{Head, Printer, grouped, number, text};
+use crate::printer::{Head, Printer, amounts, count, text};
 use crate::settings::{self, ResolvedCustomer, Settings};
 use crate::signals::Signals;
 use apportion_audit::{
@@ -13,9 +13,9 @@ const HEADS: [Head; 6] = [
     text("period"),
     text("customer"),
     text("report id"),
-    number("rows expected"),
-    number("rows found"),
-    number("unblended cost"),
+    count("rows expected"),
+    count("rows found"),
+    amounts("unblended cost"),
 ];
 
 /// `audit`: recomputes everything by other code.
@@ -95,8 +95,8 @@ pub(crate) fn print(report: &AuditReport, printer: &Printer) -> anyhow::Result<(
                 period.billing_period.to_string(),
                 customer.customer.to_string(),
                 customer.report_id.to_string(),
-                grouped(customer.rows_expected),
-                grouped(customer.rows_found),
+                customer.rows_expected.to_string(),
+                customer.rows_found.to_string(),
                 super::deliver::money(&customer.unblended_found),
             ]);
         }

@@ -15,7 +15,7 @@ pub(crate) fn show(args: &RunArgs, origin: bool, printer: &Printer) -> anyhow::R
     let rows: Vec<Vec<String>> = values
         .iter()
         .map(|(name, value)| {
-            let mut row = vec![(*name).to_owned(), value.clone()];
+            let mut row = vec![name.clone(), value.clone()];
             if origin {
                 row.push(origin_of(&settings, name));
             }
@@ -48,15 +48,14 @@ fn origin_of(settings: &Settings, name: &str) -> String {
     }
 }
 
-fn values(settings: &Settings) -> Vec<(&'static str, String)> {
+fn values(settings: &Settings) -> Vec<(String, String)> {
     let none = || "(none)".to_owned();
     let path = |path: Option<&std::path::PathBuf>| path.map_or_else(none, |path| path.display().to_string());
-    let customers: Vec<String> = settings
+    let customers = settings
         .customers
         .iter()
-        .map(|customer| format!("{} -> {}", customer.id, customer.target.display()))
-        .collect();
-    vec![
+        .map(|customer| (format!("customers.{}", customer.id), customer.target.display().to_string()));
+    let mut values: Vec<(String, String)> = [
         ("source", path(settings.source.as_ref().map(|source| &source.path))),
         ("source.name", settings.source.as_ref().map_or_else(none, |source| source.name.to_string())),
         ("report", settings.source.as_ref().and_then(|source| source.report.clone()).unwrap_or_else(none)),
@@ -68,12 +67,15 @@ fn values(settings: &Settings) -> Vec<(&'static str, String)> {
                 format!("{} (fingerprint {})", setting.file.display(), setting.key.fingerprint())
             }),
         ),
-        ("customers", if customers.is_empty() { none() } else { customers.join(", ") }),
         ("spool", settings.spool.display().to_string()),
         ("spool_limit", size_text(settings.spool_limit)),
         ("threads", settings.threads.to_string()),
         ("memory", size_text(settings.memory)),
     ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into();
+    values.extend(customers);
+    values
 }
 
 /// `config check`.

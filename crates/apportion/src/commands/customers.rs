@@ -1,6 +1,6 @@
 use crate::cli::{ImportArgs, RunArgs, SettingsArgs};
 use crate::exit;
-use crate::printer::{Head, Printer, number, text};
+use crate::printer::{Head, Printer, count as counts, text};
 use crate::settings::{
     self, Accounts as FileAccounts, CustomerEntry, DeliverEntry, ResolvedCustomer, Settings, SettingsFile,
 };
@@ -13,7 +13,7 @@ use std::path::Path;
 const HEADS: [Head; 6] = [
     text("customer"),
     text("name"),
-    number("accounts"),
+    counts("accounts"),
     text("first account"),
     text("sharing"),
     text("target"),

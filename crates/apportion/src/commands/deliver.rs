@@ -1,8 +1,8 @@
 use crate::cli::RunArgs;
 use crate::exit;
-use crate::printer::{Head, Printer, grouped, number, text};
+use crate::printer::{Head, Printer, amounts, bytes, count, grouped, text};
 use crate::progress::Progress;
-use crate::settings::{self, size_text};
+use crate::settings;
 use crate::signals::Signals;
 use apportion_core::route::Accounts;
 use apportion_flow::run::{CustomerReport, DeliverReport, PeriodReport, State, deliver};
@@ -13,11 +13,11 @@ const HEADS: [Head; 9] = [
     text("customer"),
     text("report id"),
     text("state"),
-    number("rows"),
-    number("unblended cost"),
-    number("before"),
-    number("files"),
-    number("bytes"),
+    count("rows"),
+    amounts("unblended cost"),
+    amounts("before"),
+    count("files"),
+    bytes("bytes"),
 ];
 
 /// `plan` and `deliver`: one looks, the other does.
@@ -87,9 +87,9 @@ fn table(report: &DeliverReport) -> Vec<Vec<String>> {
 fn period_rows(period: &PeriodReport) -> Vec<Vec<String>> {
     let mut rows: Vec<Vec<String>> =
         period.customers.iter().map(|customer| customer_row(&period.billing_period, customer)).collect();
-    let line = |name: &str, state: &str, count: u64, cost: &BTreeMap<String, String>| {
+    let line = |name: &str, state: &str, rows: u64, cost: &BTreeMap<String, String>| {
         let mut row = vec![period.billing_period.clone(), name.to_owned(), String::new(), state.to_owned()];
-        row.extend([grouped(count), money(cost), String::new(), String::new(), String::new()]);
+        row.extend([rows.to_string(), money(cost), String::new(), String::new(), String::new()]);
         row
     };
     for unassigned in &period.unassigned {
@@ -116,11 +116,11 @@ fn customer_row(period: &str, customer: &CustomerReport) -> Vec<String> {
         customer.customer.clone(),
         customer.report_id.clone(),
         customer.state.as_str().to_owned(),
-        grouped(customer.rows),
+        customer.rows.to_string(),
         money(&customer.unblended_cost),
         before,
         customer.files.to_string(),
-        if customer.bytes > 0 { size_text(customer.bytes) } else { String::new() },
+        customer.bytes.to_string(),
     ]
 }
 

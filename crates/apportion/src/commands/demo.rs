@@ -1,10 +1,8 @@
 use crate::cli::{DemoArgs, MakeArgs, RunArgs};
 use crate::exit;
-use crate::printer::{Head, Printer, grouped, number, text};
+use crate::printer::{Head, Printer, amounts, bytes, count, grouped, text};
 use crate::progress::Progress;
-use crate::settings::{
-    self, CustomerEntry, DeliverEntry, MspEntry, Settings, SettingsFile, SourceEntry, size_text,
-};
+use crate::settings::{self, CustomerEntry, DeliverEntry, MspEntry, Settings, SettingsFile, SourceEntry};
 use crate::signals::Signals;
 use anyhow::Context;
 use apportion_audit::{AuditReport, audit};
@@ -26,11 +24,11 @@ const MASK_KEY: &str = "apportion demo: not a secret, the same for everybody\n";
 const HEADS: [Head; 7] = [
     text("customer"),
     text("name"),
-    number("accounts"),
-    number("months"),
-    number("rows"),
-    number("unblended cost"),
-    number("delivered"),
+    count("accounts"),
+    count("months"),
+    count("rows"),
+    amounts("unblended cost"),
+    bytes("delivered"),
 ];
 
 /// What `demo --output json` prints.
@@ -233,9 +231,9 @@ fn show(
                 customer.name.clone(),
                 customer.accounts.to_string(),
                 customer.months.to_string(),
-                grouped(customer.rows),
+                customer.rows.to_string(),
                 super::deliver::money(&customer.unblended_cost),
-                size_text(customer.bytes),
+                customer.bytes.to_string(),
             ]
         })
         .collect();

@@ -1,6 +1,6 @@
 use crate::cli::{RunArgs, VerifyArgs};
 use crate::exit;
-use crate::printer::{Head, Printer, grouped, number, text};
+use crate::printer::{Head, Printer, count, text};
 use crate::settings::{self, folder_of};
 use crate::signals::Signals;
 use apportion_flow::check::{Verdict, VerifyError, verify};
@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 const HEADS: [Head; 6] =
-    [text("target"), text("period"), text("report id"), number("files"), number("rows"), text("verdict")];
+    [text("target"), text("period"), text("report id"), count("files"), count("rows"), text("verdict")];
 
 /// `verify`: reads targets as their consumers would.
 pub(crate) fn run(args: &VerifyArgs, printer: &Printer, signals: &Signals) -> anyhow::Result<u8> {
@@ -52,7 +52,7 @@ fn print(verdicts: &[Verdict], printer: &Printer) -> anyhow::Result<()> {
                 export.billing_period.clone(),
                 export.report_id.clone(),
                 export.files.to_string(),
-                grouped(export.rows),
+                export.rows.to_string(),
                 good.to_owned(),
             ]);
         }
