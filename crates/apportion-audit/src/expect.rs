@@ -176,7 +176,7 @@ impl<'a> Pass<'a> {
         Self {
             request,
             delivery,
-            router: Router::new(customers),
+            router: Router::new(customers, delivery.period),
             maskers: customers.iter().map(|customer| masker(customer, delivery.period, key)).collect(),
             places: Places::new(),
             sensitivities: ECO.iter().map(|(name, kind)| Sensitivity::of(name, *kind)).collect(),

@@ -36,7 +36,8 @@ pub(crate) struct Router<'a> {
 }
 
 impl<'a> Router<'a> {
-    pub(crate) fn new(customers: &'a [AuditedCustomer]) -> Self {
+    /// `period` is the delivery's: an entry whose dates don't touch it owns nothing of the delivery.
+    pub(crate) fn new(customers: &'a [AuditedCustomer], period: BillingPeriod) -> Self {
         let mut owners: HashMap<&[u8], Vec<(usize, usize)>> = HashMap::new();
         let mut owner_of_all = None;
         for (customer, settings) in customers.iter().enumerate() {
@@ -44,7 +45,10 @@ impl<'a> Router<'a> {
                 AuditedAccounts::All => owner_of_all = owner_of_all.or(Some(customer)),
                 AuditedAccounts::Listed(accounts) => {
                     for (entry, account) in accounts.iter().enumerate() {
-                        owners.entry(account.id.as_str().as_bytes()).or_default().push((customer, entry));
+                        let entries = owners.entry(account.id.as_str().as_bytes()).or_default();
+                        if account.touches(period) {
+                            entries.push((customer, entry));
+                        }
                     }
                 }
             }
@@ -155,7 +159,7 @@ mod tests {
                 AuditedAccounts::Listed(vec![account("1", Some("2026-10-15"), Some("2026-10-20"))]),
             ),
         ];
-        let router = Router::new(&customers);
+        let router = Router::new(&customers, BillingPeriod::new(2026, 10).unwrap());
         let on = |day: &str, cells| router.route(cells, Day::parse(day).unwrap());
         assert_eq!(on("2026-10-14", cells("1", "Usage", "", "")), Route::Share(0));
         assert_eq!(on("2026-10-15", cells("1", "Usage", "", "")), Route::Share(1));
@@ -198,6 +202,7 @@ mod tests {
         assert_eq!(Router::day(period, day("2026-09-30")), period.start());
         assert_eq!(Router::day(period, day("2026-10-31")).to_string(), "2026-10-31");
         let all = [customer("a", AuditedAccounts::All)];
-        assert_eq!(Router::new(&all).route(cells("7", "Usage", "", ""), period.start()), Route::Share(0));
+        let router = Router::new(&all, period);
+        assert_eq!(router.route(cells("7", "Usage", "", ""), period.start()), Route::Share(0));
     }
 }

@@ -152,6 +152,15 @@ impl Membership {
         Ok(())
     }
 
+    /// Without the claims that don't touch a month: who left before a delivery's month has no share in it, not even
+    /// of line items of earlier bills. Its export would know the account neither in its proof nor in its mask.
+    pub fn bearing_on(mut self, period: BillingPeriod) -> Self {
+        for claims in self.by_account.values_mut() {
+            claims.retain(|(claim, _)| claim.touches(period));
+        }
+        self
+    }
+
     /// The customer that owns an account on a day.
     #[inline]
     pub fn owner(&self, account: &[u8], day: Day) -> Option<u32> {
@@ -199,6 +208,9 @@ mod tests {
         assert_eq!([owner("2020-01-01"), owner("2026-10-11")], [Some(0), Some(0)]);
         assert_eq!([owner("2026-10-12"), owner("2026-10-31"), owner("2026-11-01")], [Some(1), Some(1), None]);
         assert!(moved.is_listed(b"111122223333") && !moved.is_listed(b"111122223334"));
+        let november = moved.bearing_on(BillingPeriod::new(2026, 11).unwrap());
+        assert_eq!(november.owner(b"111122223333", Day::parse("2026-10-31").unwrap()), None);
+        assert!(november.is_listed(b"111122223333"));
     }
 
     #[test]

@@ -134,7 +134,8 @@ impl Router {
     /// Two customers that claim one account on one day, or an empty list.
     pub fn new(customers: &[RoutedCustomer], default_period: BillingPeriod) -> Result<Self, MembershipError> {
         Ok(Self {
-            membership: Membership::new(customers.iter().map(|customer| (&customer.id, &customer.accounts)))?,
+            membership: Membership::new(customers.iter().map(|customer| (&customer.id, &customer.accounts)))?
+                .bearing_on(default_period),
             withhold: customers
                 .iter()
                 .map(|customer| customer.withhold.iter().map(|kind| kind.as_bytes().to_vec()).collect())

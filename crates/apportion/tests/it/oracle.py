@@ -63,6 +63,8 @@ def route(row, customers, month):
         for owned in customer["accounts"]:
             first = datetime.date.fromisoformat(owned["from"] or "0001-01-01")
             end = datetime.date.fromisoformat(owned["to"] or "9999-12-31")
+            if first >= next_month(month) or end <= month:
+                continue
             if owned["id"] == account and first <= day < end:
                 if row.get("split_line_item_parent_resource_id"):
                     return ("withheld", customer["id"])

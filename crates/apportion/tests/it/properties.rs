@@ -104,7 +104,7 @@ fn check_cells(party: &Party, report: &Report, key: &str, text: &str) {
         for (name, cell) in records[0].iter().zip(row) {
             for id in report.accounts() {
                 let kept = party.payer_kept && row[payer_place] == id;
-                if party.owns(&id) || kept {
+                if party.owns_now(&id) || kept {
                     continue;
                 }
                 let cell = cell.replace(&format!("{HARMLESS}{id}"), "");

@@ -106,8 +106,13 @@ pub struct Owned {
 }
 
 impl Owned {
+    /// Whether any day of the month is within its dates.
+    fn touches(&self) -> bool {
+        self.from.is_none_or(|from| from <= 31) && self.to.is_none_or(|to| to > 1)
+    }
+
     fn has(&self, day: i32) -> bool {
-        self.from.is_none_or(|from| from <= day) && self.to.is_none_or(|to| day < to)
+        self.touches() && self.from.is_none_or(|from| from <= day) && self.to.is_none_or(|to| day < to)
     }
 }
 
@@ -125,8 +130,14 @@ pub struct Party {
 }
 
 impl Party {
+    /// Whether an account is or was the customer's.
     pub fn owns(&self, account: &str) -> bool {
         self.accounts.iter().any(|owned| owned.id == account)
+    }
+
+    /// Whether an account is the customer's on any day of the month.
+    pub fn owns_now(&self, account: &str) -> bool {
+        self.accounts.iter().any(|owned| owned.id == account && owned.touches())
     }
 }
 
@@ -303,7 +314,8 @@ fn move_accounts(draw: &mut Draw, parties: &mut [Party]) {
         if !draw.percent(40) {
             continue;
         }
-        let day = draw.within(3..28) as i32;
+        // On the month's first: what is billed late for the months before is nobody's then.
+        let day = if draw.percent(20) { 1 } else { draw.within(3..28) as i32 };
         let account = draw.below(parties[place].accounts.len());
         let chosen = &parties[place].accounts[account];
         if parties[place].accounts.iter().filter(|other| other.id == chosen.id).count() > 1
