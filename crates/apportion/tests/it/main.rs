@@ -21,6 +21,7 @@ mod nise;
 mod planted;
 mod properties;
 mod random_report;
+mod redelivered;
 mod samples;
 mod settings;
 mod small_report;
