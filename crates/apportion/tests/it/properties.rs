@@ -477,6 +477,25 @@ fn another_machine_changes_no_byte() {
     say(&format!("properties: {count} cases: another machine, through the program"));
 }
 
+#[test]
+fn who_left_before_the_month_has_no_share_of_what_is_billed_late() {
+    let mut report = crate::small_report::report(1, 25);
+    let one = crate::small_report::ONE;
+    report.parties[0].accounts[0].to = Some(1);
+    report.parties[0].accounts.push(Owned { id: "444444444444".to_owned(), from: None, to: None });
+    let place =
+        crate::random_report::COLUMNS.iter().position(|(_, name)| *name == "bill_billing_period_start_date");
+    for row in report.rows.iter_mut().filter(|row| row.account == one) {
+        row.cells[place.unwrap()] = "2026-09-01T00:00:00Z".to_owned();
+        row.day = -29;
+    }
+    let own = temp();
+    let done = delivered(&report, &Form { cuts: vec![], members: 1, parquet: false, seed: 1 }, own.path());
+    let outside = done.periods[0].unassigned.iter().find(|line| line.reason == "outside_dates");
+    assert_eq!(outside.map(|line| line.rows), Some(5), "{done:?}");
+    assert_eq!(done.periods[0].customers[0].rows, 0);
+}
+
 // ---- e. and f. the same rows in other objects ----
 
 /// What proofs say of totals and items, over all exports and the rest.

@@ -254,7 +254,7 @@ impl Report {
         let (day, period_start) = match draw.below(100) {
             0..=3 => (day, String::new()),
             // A line item of an earlier bill: its usage lies outside that month, so its first day counts.
-            4..=6 => (-29, "2026-09-01T00:00:00Z".to_owned()),
+            4..=11 => (-29, "2026-09-01T00:00:00Z".to_owned()),
             _ => (day, "2026-10-01T00:00:00Z".to_owned()),
         };
         let mark = format!("⟦{account}#{number}⟧");
@@ -315,7 +315,7 @@ fn move_accounts(draw: &mut Draw, parties: &mut [Party]) {
             continue;
         }
         // On the month's first: what is billed late for the months before is nobody's then.
-        let day = if draw.percent(20) { 1 } else { draw.within(3..28) as i32 };
+        let day = if draw.percent(35) { 1 } else { draw.within(3..28) as i32 };
         let account = draw.below(parties[place].accounts.len());
         let chosen = &parties[place].accounts[account];
         if parties[place].accounts.iter().filter(|other| other.id == chosen.id).count() > 1
