@@ -113,7 +113,9 @@ pub struct RoutedCustomer {
 
 /// A date that can't be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{place}: \"{text}\" is not a timestamp")]
+#[error(
+    "{place}: \"{text}\" is not a timestamp. Nothing was published; fetch the file again, or ask who wrote it"
+)]
 pub struct DateError {
     /// Where.
     pub place: Place,

@@ -24,7 +24,7 @@ pub enum SplitError {
     #[error(transparent)]
     Date(#[from] DateError),
     /// A number that isn't one, or can't be summed exactly.
-    #[error(transparent)]
+    #[error("{0}. Nothing was published; fetch the file again, or ask who wrote it")]
     Number(#[from] LedgerError),
     /// A loose file with line items of two months.
     #[error(

@@ -1,11 +1,11 @@
 //! What `audit` must find: defects of all kinds, each planted into a fresh copy of one good delivery; and that it
 //! says nothing where nothing is wrong.
 
-use crate::random_report::{Numbers, Report};
-use crate::small_report::{ONE, PAYER, TWO, delivered};
-use crate::support_b::{
+use crate::harness::{
     code, copy, csv_cell, gunzip, gzip, number_of, records, run, say, stderr, temp, tree, write,
 };
+use crate::random_report::{Numbers, Report};
+use crate::small_report::{ONE, PAYER, TWO, delivered};
 use crate::written_report::{Form, settings, write_report};
 use apportion_flow::run::{Unwatched, deliver};
 use serde_json::{Value, json};

@@ -1,11 +1,11 @@
 //! Death at every write: whatever is left, a consumer reads the old export or the new one, and the next run ends
 //! with exactly what a run that nobody killed ends with.
 
-use crate::random_report::Draw;
-use crate::small_report::{deliver, make, renew};
-use crate::support_b::{
+use crate::harness::{
     Tree, code, copy, gunzip, number_of, program, records, say, stderr, temp, text_of, tree,
 };
+use crate::random_report::Draw;
+use crate::small_report::{deliver, make, renew};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};

@@ -1,8 +1,8 @@
 //! Each check is seen to turn red, through the real program: a bug is planted, and the check whose duty it is says
 //! so. A check that never turned red proves nothing.
 
+use crate::harness::{Tree, code, has_manifests, run, say, stderr, temp, tree, workspace};
 use crate::small_report::{deliver, delivered, make};
-use crate::support_b::{Tree, code, has_manifests, run, say, stderr, temp, tree, workspace};
 use apportion_flow::plant::Plant;
 use serde_json::Value;
 use std::fs;
@@ -38,7 +38,7 @@ fn expected(name: &str) -> Red {
 
 fn verify(place: &Path, target: &str) -> Output {
     let target = place.join("targets").join(target);
-    let mut command = crate::support_b::program(&["verify", "--target", target.to_str().unwrap()]);
+    let mut command = crate::harness::program(&["verify", "--target", target.to_str().unwrap()]);
     command.output().unwrap()
 }
 

@@ -3,10 +3,10 @@
 //! `APPORTION_CASES` says how many reports each property sees, `APPORTION_SEED` from which on; a failure names its
 //! seed, and `APPORTION_SEED=<seed> APPORTION_CASES=1` runs it alone.
 
-use crate::random_report::{Draw, HARMLESS, Numbers, Owned, PERIOD, Party, Report, Row};
-use crate::support_b::{
+use crate::harness::{
     Tree, code, has_python, number_of, records, run, say, set_time, stderr, temp, text_of, tree, write,
 };
+use crate::random_report::{Draw, HARMLESS, Numbers, Owned, PERIOD, Party, Report, Row};
 use crate::written_report::{Form, TIME, request, settings, target, write_report};
 use apportion_flow::run::{DeliverReport, State, Unwatched, deliver};
 use apportion_flow::storage::{Body, Bucket, Folder, ObjectInfo, Put, StorageError, Swap};

@@ -1,7 +1,7 @@
 //! A small report of two customers, one of whom has an export for each of two accounts, and its settings.
 
+use crate::harness::{code, run, set_time, stderr, temp, tree};
 use crate::random_report::{Draw, Numbers, Owned, Party, Report};
-use crate::support_b::{code, run, set_time, stderr, temp, tree};
 use crate::written_report::{Form, TIME, settings, write_report};
 use std::path::{Path, PathBuf};
 use std::process::Output;

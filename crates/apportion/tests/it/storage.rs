@@ -1,6 +1,6 @@
 //! Every bucket passes the same exam.
 
-use crate::support_b::temp;
+use crate::harness::temp;
 use apportion_flow::storage::Folder;
 use apportion_testkit::bucket_exam;
 

@@ -1,8 +1,8 @@
 //! Targets and sources that misbehave: one customer's failure touches nobody else, and a source that moves, is old,
 //! or doesn't fit publishes nothing.
 
+use crate::harness::{Tree, code, has_manifests, run, set_time, stderr, temp, tree, write};
 use crate::small_report::{deliver as run_deliver, form, make, renew, report};
-use crate::support_b::{Tree, code, has_manifests, run, set_time, stderr, temp, tree, write};
 use crate::written_report::{TIME, request, write_report};
 use apportion_flow::outcome::Kind;
 use apportion_flow::run::{DeliverRequest, RunError, State, Unwatched, deliver};

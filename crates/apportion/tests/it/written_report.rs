@@ -1,7 +1,7 @@
 //! Random reports as objects: legacy CUR as csv.gz or Parquet, CUR 2.0 as csv.gz; and what to ask for.
 
+use crate::harness::{csv_cell, gzip, set_time, write};
 use crate::random_report::{COLUMNS, Draw, Owned, PERIOD, Report, Row};
-use crate::support_b::{csv_cell, gzip, set_time, write};
 use apportion_core::columns::{ColumnType, Contract, known};
 use apportion_core::mask::MaskKey;
 use apportion_core::route::{Accounts, OwnedAccount, RoutedCustomer};

@@ -1,11 +1,11 @@
 //! What the tests of this binary share: places, trees, the program itself.
 
-use flate2::Compression;
-use flate2::read::MultiGzDecoder;
-use flate2::write::GzEncoder;
+pub use crate::support::{gunzip, gzip, workspace};
+
+use crate::support::required;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, SystemTime};
@@ -29,17 +29,10 @@ pub fn number_of(variable: &str, default: u64) -> u64 {
     text.map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{variable}={text} is no number")))
 }
 
-/// Whether the environment says that a tool must be there.
-pub fn is_required(tool: &str) -> bool {
-    #[allow(clippy::disallowed_methods)]
-    let text = std::env::var("APPORTION_REQUIRE").unwrap_or_default();
-    text.split(',').any(|required| required.trim() == tool)
-}
-
 /// Whether there is a Python to be the oracle; fails where one is required.
 pub fn has_python() -> bool {
     let there = Command::new("python3").arg("--version").output().is_ok_and(|out| out.status.success());
-    assert!(there || !is_required("python"), "APPORTION_REQUIRE says python, and there is no python3");
+    assert!(there || !required("python"), "APPORTION_REQUIRE says python, and there is no python3");
     there
 }
 
@@ -95,19 +88,6 @@ pub fn set_time(path: &Path, seconds: u64) {
     File::options().write(true).open(path).unwrap().set_modified(time).unwrap();
 }
 
-pub fn gunzip(bytes: &[u8]) -> Vec<u8> {
-    let mut text = Vec::new();
-    MultiGzDecoder::new(bytes).read_to_end(&mut text).unwrap();
-    text
-}
-
-/// Gzip of one member.
-pub fn gzip(text: &[u8]) -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-    encoder.write_all(text).unwrap();
-    encoder.finish().unwrap()
-}
-
 /// The text of an object: unpacked if it is packed.
 pub fn text_of(key: &str, bytes: &[u8]) -> String {
     let text = if key.ends_with(".gz") { gunzip(bytes) } else { bytes.to_vec() };
@@ -155,11 +135,6 @@ pub fn code(output: &Output) -> i32 {
 
 pub fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-/// A test binary's own path of a file below the workspace.
-pub fn workspace() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
 /// Whether anything is published below a place: a manifest, or a pointer to a master proof.
