@@ -67,10 +67,12 @@ pub fn is_planted(bug: Plant) -> bool {
     cfg!(debug_assertions) && PLANTED.load(Ordering::Relaxed) == bug as u8
 }
 
-/// Whether a bug is planted and hasn't struck yet; it strikes once.
+/// Whether a bug is planted and hasn't struck yet; it strikes once. Asked for every cell: a look is cheap, an
+/// exchange isn't.
 #[inline]
 pub fn strikes(bug: Plant) -> bool {
     cfg!(debug_assertions)
+        && is_planted(bug)
         && PLANTED.compare_exchange(bug as u8, 0, Ordering::Relaxed, Ordering::Relaxed).is_ok()
 }
 

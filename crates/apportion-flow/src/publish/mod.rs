@@ -61,6 +61,15 @@ pub fn put_small(target: &dyn Bucket, key: &str, bytes: &[u8]) -> Result<Put, Pu
     Ok(target.put_new(key, Body::Bytes(bytes))?)
 }
 
+/// Gives a small mutable object new bytes, unless it has them already; lost if somebody else changes it meanwhile.
+///
+/// # Errors
+/// A target that fails.
+pub fn replace(target: &dyn Bucket, key: &str, new: &[u8]) -> Result<Swap, PublishError> {
+    let seen = target.read(key, 1 << 16)?;
+    if seen.as_deref() == Some(new) { Ok(Swap::Done) } else { Ok(target.swap(key, seen.as_deref(), new)?) }
+}
+
 /// A manifest ready to become the live one.
 #[derive(Debug)]
 pub struct Commit<'a> {
@@ -83,11 +92,8 @@ pub struct Commit<'a> {
 pub fn commit(target: &dyn Bucket, commit: &Commit<'_>) -> Result<(), PublishError> {
     let mut text = serde_json::to_vec(commit.generation).unwrap_or_default();
     text.push(b'\n');
-    let old = target.read(commit.generation_key, 1 << 16)?;
     let raced = || PublishError::Raced { place: target.place(), manifest: commit.manifest.to_owned() };
-    if old.as_deref() != Some(&text)
-        && target.swap(commit.generation_key, old.as_deref(), &text)? == Swap::Lost
-    {
+    if replace(target, commit.generation_key, &text)? == Swap::Lost {
         return Err(raced());
     }
     match target.swap(commit.manifest, commit.seen, commit.bytes)? {

@@ -2,9 +2,8 @@ use super::RunError;
 use super::exports::Export;
 use super::proofs::{customer_proof, master_proof};
 use super::written::{Pass, Written};
-use crate::catalog::Standing;
 use crate::plant::{Plant, strikes};
-use crate::publish::{Commit, PublishError, commit, put_small};
+use crate::publish::{Commit, PublishError, commit, put_small, replace};
 use crate::source::{SourceError, hash_object};
 use crate::storage::{Bucket, Swap};
 use apportion_core::columns::Contract;
@@ -80,9 +79,8 @@ pub(super) fn commit_all(
     master: Option<&str>,
 ) -> Result<(), RunError> {
     let generation = Generation { generation: pass.pin.generation, source_version: pass.pin.version.clone() };
-    let stray = stray_target(exports);
     for (place, export) in exports.iter_mut().enumerate().filter(|(_, export)| export.is_written()) {
-        if let Err(error) = commit_export(pass, export, written, place, &generation, stray) {
+        if let Err(error) = commit_export(pass, export, written, place, &generation) {
             export.fail(error);
         }
     }
@@ -90,8 +88,7 @@ pub(super) fn commit_all(
     let key = ObjectKey::MasterPointer { source: &pass.request.source.name, period: pass.period }.to_string();
     let pointer = MasterPointer { delivery_id: pass.delivery_id.clone(), proof: proof.to_owned() };
     let new = to_stored_json(&pointer);
-    let seen = msp.read(&key, 1 << 20)?;
-    if seen.as_deref() != Some(&new) && msp.swap(&key, seen.as_deref(), &new)? == Swap::Lost {
+    if replace(msp.as_ref(), &key, &new)? == Swap::Lost {
         return Err(PublishError::Raced { place: msp.place(), manifest: key }.into());
     }
     Ok(())
@@ -103,7 +100,6 @@ fn commit_export(
     written: &Written,
     place: usize,
     generation: &Generation,
-    stray: Option<usize>,
 ) -> Result<(), PublishError> {
     let mut keys: Vec<String> =
         written.files.get(place).into_iter().flatten().map(|file| file.key.clone()).collect();
@@ -122,7 +118,7 @@ fn commit_export(
         proof: export.proof_key(pass.period),
     };
     let bytes = write_own(&manifest, Contract::Eco);
-    if stray == Some(place) && strikes(Plant::PublishStray) {
+    if strikes(Plant::PublishStray) {
         let elsewhere = pass.request.customers.iter().find(|other| other.target.place() != target.place());
         if let Some(elsewhere) = elsewhere {
             return swap_blindly(elsewhere.target.as_ref(), &export.manifest_key, &bytes);
@@ -138,11 +134,6 @@ fn commit_export(
             generation,
         },
     )
-}
-
-/// Which export a planted bug strikes, if one is planted.
-fn stray_target(exports: &[Export<'_>]) -> Option<usize> {
-    exports.iter().position(|export| export.is_written() && export.standing == Standing::New)
 }
 
 /// What the planted bug does instead of a commit.

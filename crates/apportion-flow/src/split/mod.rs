@@ -9,7 +9,7 @@ mod watch;
 pub use watch::{Straddle, Watch};
 
 use crate::outcome::Kind;
-use crate::plant::{Plant, is_planted, strikes};
+use crate::plant::{Plant, strikes};
 use apportion_core::columns::known;
 use apportion_core::ledger::{Destination, Facts, FactsReader, Ledger, LedgerError};
 use apportion_core::line_item::Batch;
@@ -174,7 +174,7 @@ impl Splitter {
         } else if strikes(Plant::SplitDouble) {
             let row = self.selections[lane][0];
             self.selections[lane].push(row);
-        } else if is_planted(Plant::SplitStray) && self.selections.len() > 1 && strikes(Plant::SplitStray) {
+        } else if self.selections.len() > 1 && strikes(Plant::SplitStray) {
             let other = (lane + 1) % self.selections.len();
             if let Some(row) = self.selections[lane].pop() {
                 self.selections[other].push(row);
