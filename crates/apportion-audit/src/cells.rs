@@ -3,13 +3,18 @@
 //! What comes in: a file's snake names, and its rows. What goes out: the cell of any column, be it in columns of
 //! its own or inside a CUR 2.0 map. What it must never do: change a cell.
 
-use crate::columns::{ADDITIVE, ECO, GUARANTEED};
+use crate::columns::{ADDITIVE, GUARANTEED};
+use crate::delivered::{FileColumns, Registry, TOO_MANY};
 use crate::maps;
 use csv::ByteRecord;
 use std::collections::HashMap;
 
-/// The maps of CUR 2.0; a column that isn't in the file is looked for in the one whose name it begins with.
-const MAPS: [&str; 4] = ["product", "resource_tags", "cost_category", "discount"];
+/// The maps of CUR 2.0.
+pub(crate) const MAPS: [&str; 5] = ["product", "resource_tags", "cost_category", "discount", "tags"];
+/// A known column that isn't in the file is looked for in that of the first four whose name it begins with.
+const OF_KNOWN_COLUMNS: usize = 4;
+/// More keys than the maps of one file can have.
+const MOST_KEYS: usize = 100_000;
 
 /// Where to find one column's cell.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +44,10 @@ struct Map {
 #[derive(Default)]
 pub(crate) struct Maps {
     maps: Vec<Map>,
+    /// Whether every key is wanted.
+    every_key: bool,
+    /// Keys that came up for the first time, with their map.
+    new_keys: Vec<(usize, Vec<u8>)>,
 }
 
 /// The map column that could not be read, and why.
@@ -51,7 +60,7 @@ impl Maps {
     /// Takes up the next row; most rows repeat the map of the one before.
     pub(crate) fn read(&mut self, record: &ByteRecord) -> Result<(), MapFault> {
         for (index, map) in self.maps.iter_mut().enumerate() {
-            if map.columns.is_empty() || map.slots.is_empty() {
+            if map.columns.is_empty() || (map.slots.is_empty() && !self.every_key) {
                 continue;
             }
             let text = first_of(record, &map.columns);
@@ -61,14 +70,22 @@ impl Maps {
             map.values.iter_mut().for_each(Vec::clear);
             map.text.clear();
             map.text.extend_from_slice(text);
-            let (slots, values) = (&map.slots, &mut map.values);
+            let (slots, values) = (&mut map.slots, &mut map.values);
+            let (every_key, new_keys) = (self.every_key, &mut self.new_keys);
             maps::read(text, |key, value| {
                 if let Some(slot) = slots.get(key) {
                     values[*slot].clear();
                     values[*slot].extend_from_slice(value);
+                } else if every_key && !value.is_empty() && values.len() < MOST_KEYS {
+                    slots.insert(key.to_vec(), values.len());
+                    values.push(value.to_vec());
+                    new_keys.push((index, key.to_vec()));
                 }
             })
             .map_err(|cause| MapFault { column: MAPS[index], cause })?;
+            if values.len() >= MOST_KEYS {
+                return Err(MapFault { column: MAPS[index], cause: TOO_MANY });
+            }
         }
         Ok(())
     }
@@ -106,7 +123,8 @@ pub(crate) fn cell<'r>(place: &Place, record: &'r ByteRecord, maps: &'r Maps) ->
 pub(crate) struct FilePlan {
     pub(crate) guaranteed: Vec<Place>,
     pub(crate) additive: Vec<Place>,
-    pub(crate) eco: Vec<Place>,
+    /// All columns that an export may have.
+    pub(crate) delivered: FileColumns,
     pub(crate) split_parent: Place,
     /// The source's own columns, for the files of unassigned line items.
     pub(crate) all: Vec<Place>,
@@ -114,21 +132,41 @@ pub(crate) struct FilePlan {
 }
 
 impl FilePlan {
-    /// `names` are the file's, `all` those of every file of the delivery.
-    pub(crate) fn new(names: &[Vec<u8>], all: &[Vec<u8>]) -> Self {
+    /// `names` are the file's, made of its `headers`; `all` those of every file of the delivery. With `wide`, all
+    /// columns and keys that the file has are wanted.
+    pub(crate) fn new(
+        headers: &[Vec<u8>],
+        names: &[Vec<u8>],
+        all: &[Vec<u8>],
+        wide: bool,
+        registry: &mut Registry,
+    ) -> Result<Self, &'static str> {
         let mut finder = Finder::new(names);
-        Self {
+        finder.maps.every_key = wide;
+        Ok(Self {
             guaranteed: GUARANTEED.iter().map(|(name, _)| finder.place(name.as_bytes())).collect(),
             additive: ADDITIVE.iter().map(|name| finder.place(name.as_bytes())).collect(),
-            eco: ECO.iter().map(|(name, _)| finder.place(name.as_bytes())).collect(),
+            delivered: FileColumns::new(headers, names, &mut finder, wide, registry)?,
             split_parent: finder.place(b"split_line_item_parent_resource_id"),
             all: all.iter().map(|name| finder.place(name)).collect(),
             maps: finder.maps,
+        })
+    }
+
+    /// Takes up the next row, and the keys that it is the first to have.
+    pub(crate) fn read(&mut self, record: &ByteRecord, registry: &mut Registry) -> Result<(), MapFault> {
+        self.maps.read(record)?;
+        while let Some((map, key)) = self.maps.new_keys.pop() {
+            let place = self.maps.slot(map, &key);
+            let added = self.delivered.add_key(MAPS[map], key, place, registry);
+            added.map_err(|cause| MapFault { column: MAPS[map], cause })?;
         }
+        Ok(())
     }
 }
 
-struct Finder<'a> {
+/// Finds the places of columns by name.
+pub(crate) struct Finder<'a> {
     columns: HashMap<&'a [u8], Vec<usize>>,
     maps: Maps,
 }
@@ -143,11 +181,11 @@ impl<'a> Finder<'a> {
             columns: columns.get(name.as_bytes()).cloned().unwrap_or_default(),
             ..Map::default()
         };
-        let maps = Maps { maps: MAPS.iter().map(map).collect() };
+        let maps = Maps { maps: MAPS.iter().map(map).collect(), ..Maps::default() };
         Self { columns, maps }
     }
 
-    fn place(&mut self, name: &[u8]) -> Place {
+    pub(crate) fn place(&mut self, name: &[u8]) -> Place {
         let place = self.own_place(name).unwrap_or_else(|| self.map_place(name));
         if name != b"product_comments" {
             return place;
@@ -166,7 +204,7 @@ impl<'a> Finder<'a> {
     }
 
     fn map_place(&mut self, name: &[u8]) -> Place {
-        for (index, map) in MAPS.iter().enumerate() {
+        for (index, map) in MAPS[..OF_KNOWN_COLUMNS].iter().enumerate() {
             let key = name.strip_prefix(map.as_bytes()).and_then(|rest| rest.strip_prefix(b"_"));
             if let Some(key) = key
                 && !self.maps.maps[index].columns.is_empty()
@@ -184,7 +222,8 @@ mod tests {
 
     fn plan(names: &[&str], wanted: &[&str]) -> FilePlan {
         let bytes = |names: &[&str]| names.iter().map(|name| name.as_bytes().to_vec()).collect::<Vec<_>>();
-        FilePlan::new(&bytes(names), &bytes(wanted))
+        let names = bytes(names);
+        FilePlan::new(&names, &names, &bytes(wanted), false, &mut Registry::default()).unwrap()
     }
 
     #[test]
