@@ -4,8 +4,10 @@
 //! what was done for whom. What it must never do: publish before the ledger balanced, or let one customer's failure
 //! touch another.
 
+mod checker;
 mod delivery;
 mod exports;
+mod lanes;
 mod proofs;
 mod publishing;
 mod report;

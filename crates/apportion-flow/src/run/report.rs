@@ -1,4 +1,5 @@
 use crate::outcome::Kind;
+use apportion_model::Format;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -40,6 +41,8 @@ pub struct CustomerReport {
     pub name: String,
     /// The export.
     pub report_id: String,
+    /// Its format. Exports of one share in several formats hold the same line items.
+    pub format: Format,
     /// What became of it.
     pub state: State,
     /// Line items.
@@ -85,6 +88,8 @@ pub struct UnassignedReport {
 pub struct PeriodReport {
     /// The month.
     pub billing_period: String,
+    /// The source's name.
+    pub source: String,
     /// The report's name.
     pub report: String,
     /// Its kind.
