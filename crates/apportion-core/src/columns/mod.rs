@@ -6,7 +6,7 @@
 
 mod name;
 
-pub use name::snake_name;
+pub use name::{slash_name, snake_name};
 
 use serde::Deserialize;
 use std::collections::HashMap;

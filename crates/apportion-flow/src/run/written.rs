@@ -55,7 +55,7 @@ type ReadEnd = (Observations, BTreeMap<String, u64>);
 pub(super) fn write(pass: &Pass<'_>, exports: &mut [Export<'_>]) -> Result<Written, RunError> {
     let request = pass.request;
     let with_msp = request.msp.is_some() && !request.dry_run;
-    let wanted = if with_msp { Wanted::KnownAndSource } else { Wanted::Known };
+    let wanted = Wanted { source: with_msp, other: false };
     let reader = Reader::new(request.source.bucket.as_ref(), pass.delivery, pass.pin, wanted)?;
     let source_columns = reader.source_columns.clone();
     let routed: Vec<_> = request.customers.iter().map(|customer| customer.routed.clone()).collect();
