@@ -1,4 +1,4 @@
-use super::{ColumnId, ColumnType, known, snake_name};
+use super::{ColumnId, ColumnType, known, slash_name, snake_name};
 use serde::{Deserialize, Serialize};
 
 /// Which columns a customer receives: docs/delivery-format.md, section 5.
@@ -115,33 +115,6 @@ impl ExportColumn {
             HeaderStyle::Slash => &self.header,
         }
     }
-}
-
-/// Snake prefixes of the categories, as slash names write them.
-const CATEGORIES: [(&str, &str); 13] = [
-    ("bill_", "bill/"),
-    ("capacity_reservation_", "capacityReservation/"),
-    ("cost_category_", "costCategory/"),
-    ("discount_", "discount/"),
-    ("identity_", "identity/"),
-    ("line_item_", "lineItem/"),
-    ("pricing_", "pricing/"),
-    ("product_", "product/"),
-    ("reservation_", "reservation/"),
-    ("resource_tags_", "resourceTags/"),
-    ("savings_plan_", "savingsPlan/"),
-    ("split_line_item_", "splitLineItem/"),
-    ("tags_", "tags/"),
-];
-
-/// A slash name for a column of which only the snake name is known: `resource_tags_user_team` becomes
-/// `resourceTags/user_team`, whose snake name is the same again.
-pub fn slash_name(name: &str) -> String {
-    CATEGORIES
-        .iter()
-        .find_map(|(prefix, category)| Some(format!("{category}{}", name.strip_prefix(prefix)?)))
-        .filter(|header| snake_name(header.as_bytes()) == name.as_bytes())
-        .unwrap_or_else(|| name.to_owned())
 }
 
 #[cfg(test)]

@@ -7,8 +7,8 @@
 mod contract;
 mod name;
 
-pub use contract::{Contract, ExportColumn, HeaderStyle, slash_name};
-pub use name::snake_name;
+pub use contract::{Contract, ExportColumn, HeaderStyle};
+pub use name::{slash_name, snake_name};
 
 use serde::Deserialize;
 use std::collections::HashMap;

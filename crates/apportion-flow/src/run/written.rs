@@ -220,6 +220,7 @@ impl<'p, 'e, 'r> Writing<'p, 'e, 'r> {
                 let bytes = lane.append(batch, rows)?;
                 self.spool.as_mut().map_or(Ok(()), |spool| spool.reserve(bytes))?;
             }
+            Lane::Written => {}
         }
         Ok(())
     }
@@ -253,6 +254,7 @@ impl<'p, 'e, 'r> Writing<'p, 'e, 'r> {
                     let bytes = lane.flush()?;
                     spool.reserve(bytes)?;
                 }
+                Lane::Written => {}
             }
         }
         Ok(())
@@ -344,7 +346,7 @@ impl<'p, 'e, 'r> Writing<'p, 'e, 'r> {
                     }
                 }
                 Some(Lane::Waiting(_)) => self.finish_waiting(place)?,
-                None => {}
+                Some(Lane::Written) | None => {}
             }
             self.store_ready()?;
         }
