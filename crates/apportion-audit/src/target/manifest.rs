@@ -9,7 +9,7 @@ use crate::documents::{Fields, short};
 use crate::names::snake;
 use crate::report::{FindingKind, Findings};
 use crate::request::AuditedAccounts;
-use apportion_model::{AccountId, AssemblyId, ObjectKey};
+use apportion_model::{AccountId, AssemblyId, ExportPlace, Format, Layout, ObjectKey};
 use serde_json::{Value, json};
 use std::collections::HashSet;
 
@@ -45,17 +45,15 @@ pub(super) fn check_manifest(
     let keys = read_keys(&mut fields);
     let (account_id, assembly_id) = (AccountId::from_data(&account), AssemblyId::from_source(&assembly));
     let (period, report) = (context.period, &context.export.report_id);
-    let proof =
-        ObjectKey::EcoProof { account: &account_id, period, assembly: &assembly_id, report }.to_string();
+    let place =
+        ExportPlace { layout: Layout::Eco, account: &account_id, period, assembly: &assembly_id, report };
+    let proof = ObjectKey::Proof(place).to_string();
     check_artifacts(&mut fields, &proof);
     fields.unknown();
     for difference in fields.differences {
         findings.add(FindingKind::ManifestDiffers, key, difference);
     }
-    let wanted = |number: u32| {
-        ObjectKey::EcoData { account: &account_id, period, assembly: &assembly_id, report, number }
-            .to_string()
-    };
+    let wanted = |number: u32| ObjectKey::Data(place, Format::CsvGz, number).to_string();
     check_keys(&keys, wanted, findings);
     let folder = proof.rsplit_once('/').map(|(folder, _)| folder.to_owned());
     let folder = folder.filter(|folder| ObjectKey::check_relative(folder).is_ok());

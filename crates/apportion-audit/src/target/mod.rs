@@ -18,7 +18,7 @@ use crate::numbers::Sum;
 use crate::proof::check_proof;
 use crate::report::{CustomerAudit, FindingKind, Findings, ZeroCounts};
 use crate::request::{AuditRequest, AuditedAccounts, AuditedCustomer, AuditedExport};
-use apportion_model::{AccountId, AssemblyId, BillingPeriod, ObjectKey};
+use apportion_model::{AccountId, AssemblyId, BillingPeriod, ExportPlace, Layout, ObjectKey};
 use export_rows::ExportRows;
 use manifest::{Manifest, check_manifest};
 use serde_json::Value;
@@ -92,8 +92,12 @@ pub(crate) fn audit_export(
     zeros: &mut ZeroCounts,
 ) -> Result<CustomerAudit, AuditError> {
     let before = findings.count();
-    let key =
-        ObjectKey::EcoManifest { period: context.period, report: &context.export.report_id }.to_string();
+    let key = ObjectKey::Manifest {
+        layout: Layout::Eco,
+        period: context.period,
+        report: &context.export.report_id,
+    }
+    .to_string();
     let manifest = load_manifest(context, &key, findings);
     let mut rows = ExportRows::new(context, masker(context.customer, context.period, key_of(context)));
     let mut files = Vec::new();
@@ -215,7 +219,14 @@ fn check_documents(
     let (account, assembly) =
         (AccountId::from_data(&manifest.account), AssemblyId::from_source(&manifest.assembly));
     let (period, report) = (context.period, &context.export.report_id);
-    let key = ObjectKey::EcoProof { account: &account, period, assembly: &assembly, report }.to_string();
+    let key = ObjectKey::Proof(ExportPlace {
+        layout: Layout::Eco,
+        account: &account,
+        period,
+        assembly: &assembly,
+        report,
+    })
+    .to_string();
     match Document::load(&context.customer.target, &key) {
         Ok(proof) => {
             search(context, &key, &proof, findings, zeros);
@@ -224,7 +235,7 @@ fn check_documents(
         Err(NoDocument::Missing) => findings.add(FindingKind::ProofMissing, &key, "no customer proof"),
         Err(NoDocument::Unreadable(cause)) => findings.add(FindingKind::ProofUnreadable, &key, cause),
     }
-    let key = ObjectKey::EcoGeneration { period, report }.to_string();
+    let key = ObjectKey::Generation { layout: Layout::Eco, period, report }.to_string();
     match Document::load(&context.customer.target, &key) {
         Ok(generation) => check_generation(context, &key, &generation.value, findings),
         Err(NoDocument::Missing) => findings.add(FindingKind::GenerationDiffers, &key, "is missing"),

@@ -111,19 +111,17 @@ mod tests {
 
     #[test]
     fn a_manifest_never_goes_back_by_itself() {
-        let text = apportion_core::manifest::write_own(
-            &OwnManifest {
-                assembly: AssemblyId::from_source("live"),
-                account: apportion_model::AccountId::from_data("1"),
-                report: apportion_model::ReportId::new("r").unwrap(),
-                period: apportion_model::BillingPeriod::new(2026, 10).unwrap(),
-                bucket: "b".into(),
-                format: apportion_model::Format::CsvGz,
-                columns: vec![],
-                keys: vec![],
-                proof: "p".into(),
-            },
-        );
+        let text = apportion_core::manifest::write_own(&OwnManifest {
+            assembly: AssemblyId::from_source("live"),
+            account: apportion_model::AccountId::from_data("1"),
+            report: apportion_model::ReportId::new("r").unwrap(),
+            period: apportion_model::BillingPeriod::new(2026, 10).unwrap(),
+            bucket: "b".into(),
+            format: apportion_model::Format::CsvGz,
+            columns: vec![],
+            keys: vec![],
+            proof: "p".into(),
+        });
         let generation =
             |generation, version: &str| Generation { generation, source_version: version.into() };
         let live = Live {

@@ -105,9 +105,8 @@ fn manifest_place(key: &str) -> Option<(Layout, BillingPeriod, ReportId)> {
     let (folder, name) = key.rsplit_once('/')?;
     let report = ReportId::new(name.strip_suffix("-Manifest.json")?).ok()?;
     let period = BillingPeriod::parse(folder.rsplit('/').next()?).ok()?;
-    let is_pointer = |layout: &Layout| {
-        ObjectKey::Manifest { layout: *layout, period, report: &report }.to_string() == key
-    };
+    let is_pointer =
+        |layout: &Layout| ObjectKey::Manifest { layout: *layout, period, report: &report }.to_string() == key;
     let layout = Layout::ALL.into_iter().find(is_pointer)?;
     Some((layout, period, report))
 }

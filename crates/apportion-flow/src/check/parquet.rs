@@ -7,7 +7,9 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, TimestampMillisecondType};
 use arrow_array::{Array, RecordBatch};
 use arrow_schema::{DataType, TimeUnit};
-use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
+};
 use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::io::{Read, Seek, Write as _};
@@ -102,7 +104,9 @@ fn type_name(kind: &DataType) -> Option<ColumnType> {
     match kind {
         DataType::Utf8 => Some(ColumnType::String),
         DataType::Float64 => Some(ColumnType::Double),
-        DataType::Timestamp(TimeUnit::Millisecond, Some(zone)) if &**zone == "UTC" => Some(ColumnType::Timestamp),
+        DataType::Timestamp(TimeUnit::Millisecond, Some(zone)) if &**zone == "UTC" => {
+            Some(ColumnType::Timestamp)
+        }
         _ => None,
     }
 }
@@ -114,7 +118,8 @@ fn check_schema(
     columns: &[ExportColumn],
 ) -> Result<(), CheckError> {
     let fields = metadata.schema().fields();
-    let told = |place: usize| fields.get(place).map(|field| (field.name().as_str(), type_name(field.data_type())));
+    let told =
+        |place: usize| fields.get(place).map(|field| (field.name().as_str(), type_name(field.data_type())));
     let due = |place: usize| columns.get(place).map(|column| (column.name.as_str(), Some(column.kind)));
     let Some(place) = (0..fields.len().max(columns.len())).find(|place| told(*place) != due(*place)) else {
         return Ok(());

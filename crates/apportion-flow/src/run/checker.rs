@@ -46,7 +46,9 @@ impl Checker {
         };
         let accounts = export.own.as_ref();
         match export.format {
-            Format::Parquet => check_parquet(&file.path, &export.columns, &expected(file, Vec::new(), accounts)),
+            Format::Parquet => {
+                check_parquet(&file.path, &export.columns, &expected(file, Vec::new(), accounts))
+            }
             Format::CsvGz => {
                 let titles = export.columns.iter().map(|column| column.title(export.header).to_owned());
                 check_file(&file.path, &expected(file, titles.collect(), accounts))

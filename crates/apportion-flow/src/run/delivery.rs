@@ -48,8 +48,7 @@ pub(super) fn run(
     watcher.stage(&format!("{}: pinning", period.month_text()), None);
     let pin = pin(source.bucket.as_ref(), delivery)?;
     let mut observations = Observations::default();
-    let mut exports =
-        exports_of(&Delivered { request, source, delivery, pin: &pin }, &mut observations)?;
+    let mut exports = exports_of(&Delivered { request, source, delivery, pin: &pin }, &mut observations)?;
     let delivery_id = delivery_id(source, &pin, &exports);
     let pass = Pass { request, source, delivery, pin: &pin, period, delivery_id: &delivery_id, watcher };
     if !request.dry_run && is_done(&pass, &exports)? {

@@ -1,5 +1,5 @@
-use super::request::{Customer, DeliverRequest, SourceRequest};
 use super::RunError;
+use super::request::{Customer, DeliverRequest, SourceRequest};
 use crate::catalog::{self, Live, Standing, assembly_id};
 use crate::source::{FoundDelivery, Observations, Pin, peek};
 use crate::split::Lanes;
@@ -125,7 +125,8 @@ pub(super) fn exports_of<'a>(
                 Some(folder) => folder,
                 None => payer_of(delivered, &mut payer)?,
             };
-            let same_share = |other: &Export<'_>| other.customer_place == customer_place && other.linked == planned.linked;
+            let same_share =
+                |other: &Export<'_>| other.customer_place == customer_place && other.linked == planned.linked;
             let mut export = Export {
                 customer_place,
                 customer,
@@ -177,11 +178,13 @@ impl Export<'_> {
     }
 
     pub(super) fn manifest_key(&self) -> String {
-        ObjectKey::Manifest { layout: self.customer.layout, period: self.period, report: &self.report }.to_string()
+        ObjectKey::Manifest { layout: self.customer.layout, period: self.period, report: &self.report }
+            .to_string()
     }
 
     pub(super) fn generation_key(&self) -> String {
-        ObjectKey::Generation { layout: self.customer.layout, period: self.period, report: &self.report }.to_string()
+        ObjectKey::Generation { layout: self.customer.layout, period: self.period, report: &self.report }
+            .to_string()
     }
 
     /// The side of the ledger that it is booked on, being at this place of the list.

@@ -1,6 +1,6 @@
+use super::RunError;
 use super::exports::Export;
 use super::request::Customer;
-use super::RunError;
 use crate::write::{ExportLane, Packing, Spool, WaitingLane, export_header};
 use apportion_core::columns::{Contract, ExportColumn};
 use apportion_core::mask::MaskKey;

@@ -106,9 +106,10 @@ pub(super) fn master_proof(
         })
         .filter(|withheld| !withheld.totals.is_empty())
         .collect();
-    let in_no_share = written.ledger.destinations().filter(|(to, _)| {
-        matches!(to, Destination::Withheld(..) | Destination::Nobody(_))
-    });
+    let in_no_share = written
+        .ledger
+        .destinations()
+        .filter(|(to, _)| matches!(to, Destination::Withheld(..) | Destination::Nobody(_)));
     MasterProof {
         proof: MASTER_PROOF.to_owned(),
         format_version: FORMAT_VERSION,

@@ -1,10 +1,10 @@
 use super::RunError;
 use super::exports::Export;
-use super::request::Target;
 use super::proofs::{customer_proof, master_proof};
+use super::request::Target;
 use super::written::{Pass, Written};
-use crate::plant::{Plant, strikes};
 use crate::catalog::master_pointer;
+use crate::plant::{Plant, strikes};
 use crate::publish::{Commit, PublishError, commit, put_small, replace};
 use crate::source::{SourceError, hash_object};
 use crate::storage::{Bucket, Swap};

@@ -278,12 +278,9 @@ impl Customer {
     fn target_of(&self, linked: Option<&AccountId>) -> Result<Arc<dyn Bucket>, RequestError> {
         match (&self.target, linked) {
             (Target::One(target), _) => Ok(Arc::clone(target)),
-            (Target::ByAccount(targets), Some(account)) => {
-                targets.get(account).cloned().ok_or_else(|| RequestError::NoTarget {
-                    customer: self.routed.id.clone(),
-                    account: account.clone(),
-                })
-            }
+            (Target::ByAccount(targets), Some(account)) => targets.get(account).cloned().ok_or_else(|| {
+                RequestError::NoTarget { customer: self.routed.id.clone(), account: account.clone() }
+            }),
             (Target::ByAccount(_), None) => Err(RequestError::SharingAll(self.routed.id.clone())),
         }
     }

@@ -94,7 +94,16 @@ pub(super) fn write(pass: &Pass<'_>, exports: &mut [Export<'_>]) -> Result<Writt
         writing.compare_with(&ledger)?;
         let (written, unassigned_files) = (writing.written, writing.unassigned_files);
         let source_columns = Vec::new();
-        Ok(Written { ledger, keys, watch, observations, object_rows, source_columns, exports: written, unassigned_files })
+        Ok(Written {
+            ledger,
+            keys,
+            watch,
+            observations,
+            object_rows,
+            source_columns,
+            exports: written,
+            unassigned_files,
+        })
     })
 }
 
@@ -299,9 +308,7 @@ impl<'p, 'e, 'r> Writing<'p, 'e, 'r> {
     /// Puts a checked file where it belongs. A target that fails, fails its customer alone.
     fn put(&mut self, lane: usize, file: &SpooledFile, checked: &Checked) -> Result<(), RunError> {
         let (target, key): (&dyn Bucket, String) = match (self.exports.get(lane), &self.pass.request.msp) {
-            (Some(export), _) => {
-                (export.target.as_ref(), export.data_key(file.number))
-            }
+            (Some(export), _) => (export.target.as_ref(), export.data_key(file.number)),
             (None, Some(msp)) => (msp.as_ref(), self.unassigned_key(file.number)),
             (None, None) => return Ok(()),
         };

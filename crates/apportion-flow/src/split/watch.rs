@@ -96,7 +96,8 @@ impl Watch {
 
     /// The payer accounts of all line items, in their order.
     pub fn payers(&self) -> Vec<AccountId> {
-        let payers: BTreeSet<&[u8]> = self.payers.values().map(Vec::as_slice).filter(|payer| !payer.is_empty()).collect();
+        let payers: BTreeSet<&[u8]> =
+            self.payers.values().map(Vec::as_slice).filter(|payer| !payer.is_empty()).collect();
         payers.into_iter().map(|payer| AccountId::from_data(&String::from_utf8_lossy(payer))).collect()
     }
 

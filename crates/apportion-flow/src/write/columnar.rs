@@ -84,7 +84,9 @@ impl<'a> FilesWriter<'a> {
         Self {
             folder,
             schema: Arc::new(schema),
-            columns: columns.map(|(column, filled)| ColumnCells::new(&column.name, column.kind, *filled)).collect(),
+            columns: columns
+                .map(|(column, filled)| ColumnCells::new(&column.name, column.kind, *filled))
+                .collect(),
             rows_in_group: 0,
             bytes_in_group: 0,
             open: None,
@@ -128,7 +130,10 @@ impl<'a> FilesWriter<'a> {
         }
         let Some((file, writer)) = &mut self.open else { return Ok(()) };
         plant::write_point();
-        writer.write(&batch).and_then(|()| writer.flush()).map_err(|error| parquet_error(&file.path, error))?;
+        writer
+            .write(&batch)
+            .and_then(|()| writer.flush())
+            .map_err(|error| parquet_error(&file.path, error))?;
         file.rows += self.rows_in_group as u64;
         file.rows_hash = file.rows_hash.wrapping_add(self.rows_hash);
         (self.rows_in_group, self.bytes_in_group, self.rows_hash) = (0, 0, 0);
@@ -160,8 +165,7 @@ impl<'a> FilesWriter<'a> {
         plant::write_point();
         let mut file = writer.into_inner().map_err(|error| parquet_error(&info.path, error))?;
         file.flush().map_err(|source| io_error(&info.path, "writing", source))?;
-        info.bytes =
-            file.metadata().map_err(|source| io_error(&info.path, "looking at", source))?.len();
+        info.bytes = file.metadata().map_err(|source| io_error(&info.path, "looking at", source))?.len();
         if strikes(Plant::WriteByte) {
             super::spool::spoil(&info.path);
         }
@@ -199,7 +203,11 @@ struct ColumnCells {
 
 enum Values {
     Text(StringBuilder),
-    Double { builder: Float64Builder, difference: RepresentationDifference, texts: HashMap<Box<[u8]>, (f64, u64)> },
+    Double {
+        builder: Float64Builder,
+        difference: RepresentationDifference,
+        texts: HashMap<Box<[u8]>, (f64, u64)>,
+    },
     Timestamp(TimestampMillisecondBuilder),
 }
 

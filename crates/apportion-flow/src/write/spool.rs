@@ -62,12 +62,7 @@ impl Spool {
     ///
     /// # Errors
     /// A folder that can't be made.
-    pub fn new(
-        folder: &Path,
-        delivery: &AssemblyId,
-        limit: u64,
-        lanes: usize,
-    ) -> Result<Self, WriteError> {
+    pub fn new(folder: &Path, delivery: &AssemblyId, limit: u64, lanes: usize) -> Result<Self, WriteError> {
         let (root, lock) =
             own_folder(folder, delivery).map_err(|source| error(folder, "making a folder in it", source))?;
         let lanes = (0..lanes).map(|place| LaneFiles {

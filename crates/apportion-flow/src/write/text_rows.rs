@@ -6,7 +6,9 @@ use apportion_core::proof::CELL_END;
 use xxhash_rust::xxh3::xxh3_128;
 
 /// The places, among an export's columns, of the three columns that rows are sorted by.
-pub(super) fn sort_keys(find: impl Fn(apportion_core::columns::ColumnId) -> Option<usize>) -> [Option<usize>; 3] {
+pub(super) fn sort_keys(
+    find: impl Fn(apportion_core::columns::ColumnId) -> Option<usize>,
+) -> [Option<usize>; 3] {
     let columns = known().well_known();
     [columns.resource_id, columns.sku, columns.usage_start].map(find)
 }

@@ -128,7 +128,14 @@ impl WaitingLane {
     fn known_source<'a>(&self, batch: &'a Batch, id: ColumnId) -> Source<'a> {
         let column = known().get(id);
         let place = self.by_known.get(&id).copied();
-        Source { cells: batch.column(id), rule: Rule::of(column), place, name: &column.name, header: "", id: Some(id) }
+        Source {
+            cells: batch.column(id),
+            rule: Rule::of(column),
+            place,
+            name: &column.name,
+            header: "",
+            id: Some(id),
+        }
     }
 
     fn append_cell(&mut self, source: &mut Source<'_>, row: usize, payers: &Cells) {
@@ -140,7 +147,8 @@ impl WaitingLane {
         let mut masked = std::mem::take(&mut self.masked);
         let cell = self.mask.apply(rule, cell, payers.get(row), &mut masked);
         if !cell.is_empty() {
-            let place = *source.place.get_or_insert_with(|| self.new_column(source.name, source.header, source.id));
+            let place =
+                *source.place.get_or_insert_with(|| self.new_column(source.name, source.header, source.id));
             let column = &mut self.columns[place];
             if column.row != self.rows {
                 column.row = self.rows;
@@ -438,7 +446,9 @@ impl Blocks {
             Err(_) => return Err(self.broken()),
         }
         let (bytes, packed) = head.split_at(8);
-        let number = |text: &[u8]| usize::try_from(text.iter().rev().fold(0u64, |sum, byte| sum << 8 | u64::from(*byte)));
+        let number = |text: &[u8]| {
+            usize::try_from(text.iter().rev().fold(0u64, |sum, byte| sum << 8 | u64::from(*byte)))
+        };
         let (Ok(bytes), Ok(packed)) = (number(bytes), number(packed)) else { return Err(self.broken()) };
         self.packed.resize(packed, 0);
         self.block.resize(bytes, 0);
