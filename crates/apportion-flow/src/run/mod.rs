@@ -14,7 +14,7 @@ mod report;
 mod request;
 mod written;
 
-pub use report::{CustomerReport, DeliverReport, PeriodReport, State, UnassignedReport};
+pub use report::{CustomerReport, DeliverReport, PeriodReport, RefusedPeriod, State, UnassignedReport};
 pub use request::{
     Customer, DeliverRequest, PlannedExport, RequestError, Sharing, SourceRequest, SpoolRequest, Target,
 };
@@ -155,7 +155,7 @@ const ATTEMPTS: u32 = 3;
 /// Splits every chosen delivery of the source and delivers the shares; with `dry_run`, only says what it would do.
 ///
 /// # Errors
-/// Whatever keeps a period from being delivered; periods before it are delivered. What keeps only one customer from
+/// Whatever keeps everything from being delivered. What keeps only one customer, or one of several periods, from
 /// being delivered is in the report.
 pub fn deliver(request: &DeliverRequest, watcher: &dyn Watcher) -> Result<DeliverReport, RunError> {
     request.check()?;
@@ -172,12 +172,29 @@ pub fn deliver(request: &DeliverRequest, watcher: &dyn Watcher) -> Result<Delive
         found.push((source, report.name, deliveries));
     }
     refuse_same_bill(&found)?;
+    let mut first = None;
     for (source, report, deliveries) in found {
         for delivery in deliveries {
-            done.periods.push(deliver_period(request, source, &report, delivery, watcher)?);
+            let period = delivery.period;
+            match deliver_period(request, source, &report, delivery, watcher) {
+                Ok(delivered) => done.periods.push(delivered),
+                // What is wrong with one month's files is no reason to keep the others'.
+                Err(error @ (RunError::Source(_) | RunError::Split(_))) => {
+                    done.refused_periods.push(RefusedPeriod {
+                        billing_period: period.to_string(),
+                        source: source.name.to_string(),
+                        error: error.to_string(),
+                    });
+                    first.get_or_insert(error);
+                }
+                Err(error) => return Err(error),
+            }
         }
     }
-    Ok(done)
+    match first {
+        Some(error) if done.periods.is_empty() => Err(error),
+        _ => Ok(done),
+    }
 }
 
 /// Two sources with one payer's bill of one month: each line item would be delivered twice.

@@ -110,6 +110,17 @@ pub struct PeriodReport {
     pub observations: Vec<String>,
 }
 
+/// A month whose source can't be delivered; its last exports stay.
+#[derive(Debug, Clone, Serialize)]
+pub struct RefusedPeriod {
+    /// The month.
+    pub billing_period: String,
+    /// The source's name.
+    pub source: String,
+    /// Why.
+    pub error: String,
+}
+
 /// A whole run.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct DeliverReport {
@@ -117,6 +128,8 @@ pub struct DeliverReport {
     pub refused: Vec<String>,
     /// Each month.
     pub periods: Vec<PeriodReport>,
+    /// Months that could not be delivered at all, beside others that could.
+    pub refused_periods: Vec<RefusedPeriod>,
 }
 
 impl DeliverReport {
