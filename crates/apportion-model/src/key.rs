@@ -171,7 +171,8 @@ mod tests {
         let period = BillingPeriod::new(2026, 10).unwrap();
         let assembly = AssemblyId::from_hash(&[0xab; 32]);
         let report = ReportId::new("acme").unwrap();
-        let place = |layout| ExportPlace { layout, account: &account, period, assembly: &assembly, report: &report };
+        let place =
+            |layout| ExportPlace { layout, account: &account, period, assembly: &assembly, report: &report };
         assert_eq!(
             ObjectKey::Data(place(Layout::Eco), Format::CsvGz, 1).to_string(),
             "RawCURReports/cur/111122223333/20261001-20261101/abababab-abab-abab-abab-abababababab/acme-00001.csv.gz"

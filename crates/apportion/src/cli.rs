@@ -80,9 +80,12 @@ pub(crate) struct RunArgs {
     /// The settings file [default: ./apportion.toml, if it is there]
     #[arg(long, env = "APPORTION_CONFIG", value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// The source: a folder laid out as the bucket, or one .csv.gz or .parquet file
+    /// The source: a folder laid out as the bucket, or one file of a report
     #[arg(long, env = "APPORTION_SOURCE", value_name = "PATH")]
     pub(crate) source: Option<String>,
+    /// What the source is: auto (found from its objects), or files (all loose files of a folder are one report)
+    #[arg(long, env = "APPORTION_KIND", value_name = "KIND")]
+    pub(crate) kind: Option<String>,
     /// Which report, where the source holds several
     #[arg(long, env = "APPORTION_REPORT", value_name = "NAME")]
     pub(crate) report: Option<String>,
@@ -104,18 +107,24 @@ pub(crate) struct RunArgs {
     /// Which months, written yyyy-mm; several with commas [default: all of the source]
     #[arg(long, env = "APPORTION_PERIOD", value_name = "MONTHS")]
     pub(crate) period: Option<String>,
-    /// Which columns a customer receives: eco
+    /// Which columns a customer receives: eco, eco-extended or source
     #[arg(long, env = "APPORTION_CONTRACT", value_name = "NAME")]
     pub(crate) contract: Option<String>,
-    /// Where objects lie in a target: eco
+    /// Where objects lie in a target: eco or aws
     #[arg(long, env = "APPORTION_LAYOUT", value_name = "NAME")]
     pub(crate) layout: Option<String>,
-    /// Which formats: csv.gz
+    /// Which formats, with commas: csv.gz, parquet
     #[arg(long, env = "APPORTION_FORMATS", value_name = "LIST")]
     pub(crate) formats: Option<String>,
     /// The order of rows: sorted (smaller files) or source
     #[arg(long, env = "APPORTION_ORDER", value_name = "ORDER")]
     pub(crate) order: Option<String>,
+    /// The header row: snake (line_item_usage_account_id) or slash (lineItem/UsageAccountId) names
+    #[arg(long, env = "APPORTION_HEADER", value_name = "STYLE")]
+    pub(crate) header: Option<String>,
+    /// Gzip members in a csv.gz: multi-member, or single for readers that stop after the first
+    #[arg(long, env = "APPORTION_GZIP", value_name = "HOW")]
+    pub(crate) gzip: Option<String>,
     /// One export for the customer (organization) or one per linked account (account)
     #[arg(long, env = "APPORTION_SHARING", value_name = "HOW")]
     pub(crate) sharing: Option<String>,

@@ -35,10 +35,7 @@ impl ExactSum {
 
     #[cold]
     fn add_wide(&mut self, number: &Number) {
-        let (digits, exponent) = match number {
-            Number::Small { digits, exponent } => (BigInt::from(*digits), *exponent),
-            Number::Large { digits, exponent } => (digits.as_ref().clone(), *exponent),
-        };
+        let (digits, exponent) = number.to_parts();
         let units = digits * ten_to(exponent - WIDE_EXPONENT);
         *self.wide.get_or_insert_default().as_mut() += units;
     }

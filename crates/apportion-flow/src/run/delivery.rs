@@ -1,11 +1,11 @@
-use super::exports::{Export, exports_of};
+use super::exports::{Delivered, Export, exports_of};
 use super::publishing::{commit_all, put_proofs, re_pin};
 use super::report::{CustomerReport, PeriodReport, State, UnassignedReport};
-use super::request::DeliverRequest;
+use super::request::{DeliverRequest, SourceRequest};
 use super::written::{Pass, Written, write};
 use super::{RunError, Watcher};
-use crate::catalog::{Standing, assembly_id, live_proof};
-use crate::source::{FoundDelivery, Observations, Pin, peek, pin};
+use crate::catalog::{Standing, assembly_id, live_proof, master_pointer};
+use crate::source::{FoundDelivery, Observations, Pin, pin};
 use apportion_core::ledger::{Destination, LedgerKey, TotalsJson};
 use apportion_core::money::{ExactSum, Number};
 use apportion_core::proof::MasterPointer;
@@ -39,19 +39,18 @@ const KNOWN_TYPES: [&str; 19] = [
 /// One delivery, from its pin to its commit.
 pub(super) fn run(
     request: &DeliverRequest,
+    source: &SourceRequest,
     report: &str,
     delivery: &FoundDelivery,
     watcher: &dyn Watcher,
 ) -> Result<PeriodReport, RunError> {
     let period = delivery.period;
-    let bucket = request.source.bucket.as_ref();
     watcher.stage(&format!("{}: pinning", period.month_text()), None);
-    let pin = pin(bucket, delivery)?;
-    let payer = peek(bucket, delivery.kind, delivery.encoding, &delivery.keys)?.payer;
+    let pin = pin(source.bucket.as_ref(), delivery)?;
     let mut observations = Observations::default();
-    let mut exports = exports_of(request, period, &pin, payer.as_ref(), &mut observations)?;
-    let delivery_id = delivery_id(request, &pin, &exports);
-    let pass = Pass { request, delivery, pin: &pin, period, delivery_id: &delivery_id, watcher };
+    let mut exports = exports_of(&Delivered { request, source, delivery, pin: &pin }, &mut observations)?;
+    let delivery_id = delivery_id(source, &pin, &exports);
+    let pass = Pass { request, source, delivery, pin: &pin, period, delivery_id: &delivery_id, watcher };
     if !request.dry_run && is_done(&pass, &exports)? {
         return Ok(unchanged(&pass, report, &exports));
     }
@@ -81,10 +80,10 @@ pub(super) fn run(
 
 /// The id of the whole delivery: the source's version, every export's id, and this program's version, because the
 /// master proof holds sentences.
-fn delivery_id(request: &DeliverRequest, pin: &Pin, exports: &[Export<'_>]) -> AssemblyId {
+fn delivery_id(source: &SourceRequest, pin: &Pin, exports: &[Export<'_>]) -> AssemblyId {
     let ids: Vec<(&str, &AssemblyId)> =
         exports.iter().map(|export| (export.report.as_str(), &export.assembly)).collect();
-    assembly_id(&("delivery", env!("CARGO_PKG_VERSION"), &request.source.name, &pin.version, ids))
+    assembly_id(&("delivery", env!("CARGO_PKG_VERSION"), &source.name, &pin.version, ids))
 }
 
 /// Whether everything this run could write is live already.
@@ -93,11 +92,9 @@ fn is_done(pass: &Pass<'_>, exports: &[Export<'_>]) -> Result<bool, RunError> {
         return Ok(false);
     }
     let Some(msp) = &pass.request.msp else { return Ok(true) };
-    let key = ObjectKey::MasterPointer { source: &pass.request.source.name, period: pass.period }.to_string();
-    let pointer: Option<MasterPointer> =
-        msp.read(&key, 1 << 20)?.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-    let Some(pointer) = pointer else { return Ok(false) };
-    Ok(pointer.delivery_id == *pass.delivery_id && msp.info(&pointer.proof)?.is_some())
+    let key = ObjectKey::MasterPointer { source: &pass.source.name, period: pass.period }.to_string();
+    let Some(MasterPointer { newest, .. }) = master_pointer(msp.as_ref(), &key)? else { return Ok(false) };
+    Ok(newest.delivery_id == *pass.delivery_id && msp.info(&newest.proof)?.is_some())
 }
 
 fn texts_of(
@@ -156,12 +153,12 @@ fn report_of(
         .map(|(place, export)| {
             let mut customer =
                 customer_report(export, if pass.request.dry_run { State::Planned } else { State::Delivered });
-            if let Some(totals) = written.ledger.get(Destination::Export(place as u32)) {
+            if let Some(totals) = written.ledger.get(export.destination(place)) {
                 customer.rows = totals.rows();
                 customer.unblended_cost = as_text(totals.unblended_by_currency(&written.keys));
             }
-            customer.files = written.files[place].len();
-            customer.bytes = written.files[place].iter().map(|file| file.bytes).sum();
+            customer.files = written.exports[place].files.len();
+            customer.bytes = written.exports[place].files.iter().map(|file| file.bytes).sum();
             customer
         })
         .collect();
@@ -170,7 +167,7 @@ fn report_of(
         .destinations()
         .filter_map(|(to, totals)| {
             let (reason, owner) = match to {
-                Destination::Export(_) => return None,
+                Destination::Export(_) | Destination::Copy { .. } => return None,
                 Destination::Withheld(reason, owner) => (reason, pass.request.customers.get(owner as usize)),
                 Destination::Nobody(reason) => (reason, None),
             };
@@ -211,6 +208,7 @@ fn unchanged(pass: &Pass<'_>, report: &str, exports: &[Export<'_>]) -> PeriodRep
 fn empty_report(pass: &Pass<'_>, report: &str) -> PeriodReport {
     PeriodReport {
         billing_period: pass.period.to_string(),
+        source: pass.source.name.to_string(),
         report: report.to_owned(),
         kind: pass.delivery.kind.as_str().to_owned(),
         source_assembly_id: pass.delivery.assembly.to_string(),
@@ -224,7 +222,7 @@ fn empty_report(pass: &Pass<'_>, report: &str) -> PeriodReport {
 }
 
 fn customer_report(export: &Export<'_>, otherwise: State) -> CustomerReport {
-    let before = live_proof(export.customer.target.as_ref(), &export.live);
+    let before = live_proof(export.target.as_ref(), &export.live);
     let state = match (&export.failure, export.wanted, &export.standing) {
         (Some(_), _, _) => State::Failed,
         (None, false, _) => State::NotChosen,
@@ -235,6 +233,7 @@ fn customer_report(export: &Export<'_>, otherwise: State) -> CustomerReport {
         customer: export.customer.routed.id.to_string(),
         name: export.customer.name.clone(),
         report_id: export.report.to_string(),
+        format: export.format,
         state,
         rows: 0,
         unblended_cost: BTreeMap::new(),
@@ -243,8 +242,8 @@ fn customer_report(export: &Export<'_>, otherwise: State) -> CustomerReport {
         files: 0,
         bytes: 0,
         assembly_id: export.assembly.to_string(),
-        target: export.customer.target.place(),
-        manifest: export.manifest_key.clone(),
+        target: export.target.place(),
+        manifest: export.manifest_key(),
         error: export.failure.as_ref().map(ToString::to_string),
         failure: export.failure.as_ref().map(RunError::kind),
     }

@@ -1,4 +1,5 @@
 use crate::outcome::Kind;
+use apportion_model::Format;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -40,6 +41,8 @@ pub struct CustomerReport {
     pub name: String,
     /// The export.
     pub report_id: String,
+    /// Its format. Exports of one share in several formats hold the same line items.
+    pub format: Format,
     /// What became of it.
     pub state: State,
     /// Line items.
@@ -85,6 +88,8 @@ pub struct UnassignedReport {
 pub struct PeriodReport {
     /// The month.
     pub billing_period: String,
+    /// The source's name.
+    pub source: String,
     /// The report's name.
     pub report: String,
     /// Its kind.
@@ -105,6 +110,17 @@ pub struct PeriodReport {
     pub observations: Vec<String>,
 }
 
+/// A month whose source can't be delivered; its last exports stay.
+#[derive(Debug, Clone, Serialize)]
+pub struct RefusedPeriod {
+    /// The month.
+    pub billing_period: String,
+    /// The source's name.
+    pub source: String,
+    /// Why.
+    pub error: String,
+}
+
 /// A whole run.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct DeliverReport {
@@ -112,6 +128,8 @@ pub struct DeliverReport {
     pub refused: Vec<String>,
     /// Each month.
     pub periods: Vec<PeriodReport>,
+    /// Months that could not be delivered at all, beside others that could.
+    pub refused_periods: Vec<RefusedPeriod>,
 }
 
 impl DeliverReport {

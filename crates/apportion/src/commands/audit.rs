@@ -30,12 +30,12 @@ pub(crate) fn run(args: &RunArgs, printer: &Printer, signals: &Signals) -> anyho
 /// The settings in the auditor's own words.
 pub(crate) fn request(settings: &Settings) -> anyhow::Result<AuditRequest> {
     let deliver = settings.request(true)?;
-    let source = settings.source()?;
+    let source = settings.sources()?.first().ok_or_else(|| exit::usage("no source"))?;
     let customers = settings
         .customers
         .iter()
         .zip(&deliver.customers)
-        .map(|(resolved, customer)| audited(settings, &deliver.source, resolved, customer))
+        .map(|(resolved, customer)| audited(settings, &deliver.sources[0], resolved, customer))
         .collect::<anyhow::Result<_>>()?;
     Ok(AuditRequest {
         source: source.path.clone(),
@@ -73,12 +73,12 @@ fn audited(
         withhold: resolved.withhold.clone(),
         payer_kept: resolved.payer_kept,
         faithful: resolved.faithful,
-        target: resolved.target.clone(),
+        target: resolved.target.folders()[0].clone(),
         exports: exports
             .into_iter()
-            .map(|(linked_account, report_id)| AuditedExport {
-                report_id,
-                linked_account,
+            .map(|planned| AuditedExport {
+                report_id: planned.report,
+                linked_account: planned.linked,
                 folder: resolved.folder.clone(),
             })
             .collect(),

@@ -47,7 +47,7 @@ pub(crate) fn check(args: &SettingsArgs, printer: &Printer) -> anyhow::Result<u8
         settings.customers.iter().map(|customer| count(&customer.accounts).unwrap_or(0)).sum();
     printer
         .note(&format!("{} customers with {accounts} listed accounts: all right", settings.customers.len()));
-    if settings.source.is_some() {
+    if !settings.sources.is_empty() {
         printer.note(
             "`apportion plan` compares them with the source: accounts that nobody owns are shown by reason",
         );
@@ -80,7 +80,7 @@ fn row(customer: &ResolvedCustomer) -> Vec<String> {
         count(&customer.accounts).map_or_else(|| "all".to_owned(), |count| count.to_string()),
         first,
         sharing(customer).to_owned(),
-        customer.target.display().to_string(),
+        customer.target.text(),
     ]
 }
 
@@ -93,7 +93,7 @@ fn as_json(customer: &ResolvedCustomer) -> serde_json::Value {
             Accounts::Listed(list) => json!(list),
         },
         "sharing": sharing(customer),
-        "target": customer.target,
+        "target": customer.target.text(),
     })
 }
 

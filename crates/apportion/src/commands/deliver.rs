@@ -67,6 +67,9 @@ fn notes_after(report: &DeliverReport, dry_run: bool, printer: &Printer) {
             printer.line(&format!("error: {} of {}: {error}", customer.report_id, period.billing_period));
         }
     }
+    for refused in &report.refused_periods {
+        printer.line(&format!("error: {}: {}", refused.billing_period, refused.error));
+    }
     if dry_run {
         printer.note("nothing was written; `apportion deliver` with the same settings does it");
         return;
@@ -131,6 +134,9 @@ pub(crate) fn money(sums: &BTreeMap<String, String>) -> String {
 
 /// 3 where some failed; where all failed, the same, if others were only left out or unchanged.
 fn code(report: &DeliverReport) -> u8 {
+    if !report.refused_periods.is_empty() {
+        return exit::PARTIAL;
+    }
     let failed = report.count(State::Failed);
     let fine = report.count(State::Delivered) + report.count(State::Unchanged) + report.count(State::Planned);
     match (failed, fine) {

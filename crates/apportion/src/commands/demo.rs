@@ -203,7 +203,8 @@ fn verify_all(
     progress.stage("verifying: reading every target as its consumer would", None);
     let (mut exports, mut problems) = (0, 0);
     for customer in &settings.customers {
-        let verdict = verify(&Folder::new(&customer.target), None, &|| progress.interrupted())?;
+        let Some(target) = customer.target.folder_for(None) else { continue };
+        let verdict = verify(&Folder::new(target), None, &|| progress.interrupted())?;
         exports += verdict.exports.len();
         for problem in verdict.exports.iter().flat_map(|export| &export.problems) {
             problems += 1;

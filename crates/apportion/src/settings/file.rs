@@ -143,15 +143,16 @@ pub(crate) struct DatedAccount {
 #[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct DeliverEntry {
-    /// The target; relative to the settings file.
+    /// The target; relative to the settings file. With `sharing = "account"`, `{account}` in it gives each linked
+    /// account a target of its own.
     pub(crate) url: String,
-    /// `eco`.
+    /// `eco` or `aws`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) layout: Option<String>,
-    /// `eco`.
+    /// `eco`, `eco-extended` or `source`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) contract: Option<String>,
-    /// `["csv.gz"]`.
+    /// Of `csv.gz` and `parquet`; each has exports of its own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) formats: Option<Vec<String>>,
     /// The `[account]` folder; the first listed account, if it isn't given.
@@ -160,6 +161,12 @@ pub(crate) struct DeliverEntry {
     /// `sorted` or `source`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) order: Option<String>,
+    /// `snake` or `slash`; layout `eco` has snake, layout `aws` slash, if it isn't given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) header: Option<String>,
+    /// `multi-member` or `single`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) gzip: Option<String>,
 }
 
 /// An account with the dates that it has; blank ones are none.

@@ -14,5 +14,5 @@ pub(crate) use file::{
     Accounts, CustomerEntry, DeliverEntry, MspEntry, SettingsFile, SourceEntry, dated, read_file,
 };
 pub(crate) use paths::folder_of;
-pub(crate) use resolve::{Origin, Settings, periods_of, resolve};
+pub(crate) use resolve::{Origin, Settings, SourceSetting, periods_of, resolve};
 pub(crate) use sizes::size_text;
