@@ -4,11 +4,10 @@
 //! per row and form that doesn't depend on which columns the share turns out to have. What it must never do: keep a
 //! row, because a share's columns are known only after its last.
 
-use crate::cells::{Finder, MAPS, Maps, Place, cell};
+use crate::cells::{Finder, MAPS, Maps, NewKey, Place, cell};
 use crate::columns::{ColumnType, ECO, EXTENDED, GUARANTEED, fixed};
-use crate::headers::{is_known, legacy_name};
+use crate::headers::legacy_name;
 use crate::masking::{Masker, Places, Sensitivity};
-use crate::names::snake;
 use crate::request::Contract;
 use crate::stored::StoredCells;
 use csv::ByteRecord;
@@ -19,7 +18,7 @@ use twox_hash::XxHash3_128;
 const MOST_COLUMNS: usize = 20_000;
 /// What is wrong with a report of more.
 pub(crate) const TOO_MANY: &str = "more columns and keys than a report has";
-/// The header of a cell that a map gave.
+/// No header that matters.
 const NO_HEADER: u32 = 0;
 
 /// The names of all columns of a delivery, numbered as they come, and the headers they were found under.
@@ -161,7 +160,7 @@ struct Entry {
     /// A column of its own, or for known columns their place in a map, and the header.
     flat: Vec<(Place, u32)>,
     /// Under keys of maps, in their byte order.
-    keyed: Vec<(Vec<u8>, Place)>,
+    keyed: Vec<(Vec<u8>, Place, u32)>,
 }
 
 impl Entry {
@@ -172,8 +171,13 @@ impl Entry {
                 found => return (found, *header),
             }
         }
-        let keyed = self.keyed.iter().map(|(_, place)| cell(place, record, maps));
-        (keyed.into_iter().find(|cell| !cell.is_empty()).unwrap_or_default(), NO_HEADER)
+        for (_, place, header) in &self.keyed {
+            match cell(place, record, maps) {
+                b"" => {}
+                found => return (found, *header),
+            }
+        }
+        (b"", NO_HEADER)
     }
 }
 
@@ -203,7 +207,7 @@ impl FileColumns {
         let others = names.iter().zip(headers).enumerate().filter(|_| wide);
         for (at, (name, header)) in others {
             let name = String::from_utf8_lossy(name);
-            if fixed(&name).is_none() && !MAPS.contains(&name.as_ref()) {
+            if fixed(&name).is_none() && !MAPS.contains(&name.as_ref()) && !name.is_empty() {
                 let header = registry.header(header)?;
                 columns.entry(&name, registry)?.flat.push((Place::Column(at), header));
             }
@@ -234,28 +238,23 @@ impl FileColumns {
         Ok(&mut self.entries[at])
     }
 
-    /// A key that a map has: a column of its own, unless it is a known column's.
-    pub(crate) fn add_key(
-        &mut self,
-        map: &str,
-        key: Vec<u8>,
-        place: Place,
-        registry: &mut Registry,
-    ) -> Result<(), &'static str> {
-        let name = snake(&[map.as_bytes(), b"/", &key].concat());
-        let name = String::from_utf8_lossy(&name).into_owned();
-        if name == map {
+    /// A key that a map has: a column of its own, told by its slash name.
+    pub(crate) fn add_key(&mut self, new: NewKey, registry: &mut Registry) -> Result<(), &'static str> {
+        let name = String::from_utf8_lossy(&new.name).into_owned();
+        if MAPS.contains(&name.as_str()) {
             return Ok(());
         }
-        let known = fixed(&name).is_some() || is_known(&name);
+        let header = registry.header(&[category(new.map).as_bytes(), b"/", &new.key].concat())?;
         let entry = self.entry(&name, registry)?;
-        // A known column takes its cell from its own column, blank or not, or from its own key.
-        if !(known && !entry.flat.is_empty()) {
-            let at = entry.keyed.partition_point(|(other, _)| *other < key);
-            entry.keyed.insert(at, (key, place));
-        }
+        let at = entry.keyed.partition_point(|(other, ..)| *other < new.key);
+        entry.keyed.insert(at, (new.key, new.place, header));
         Ok(())
     }
+}
+
+/// The category of the slash names of a map's keys.
+fn category(map: usize) -> &'static str {
+    ["product", "resourceTags", "costCategory", "discount", "tags"][map]
 }
 
 /// One row in the forms that exports have.

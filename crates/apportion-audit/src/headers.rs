@@ -49,22 +49,6 @@ static BY_NAME: LazyLock<HashMap<String, &'static str>> = LazyLock::new(|| {
     KNOWN.split_ascii_whitespace().map(|header| (name(header), header)).collect()
 });
 
-/// Whether the column is one of those that AWS's documents name.
-pub(crate) fn is_known(name: &str) -> bool {
-    BY_NAME.contains_key(name) || WITHOUT_LEGACY_NAME.contains(&name)
-}
-
-/// Columns that came with CUR 2.0.
-const WITHOUT_LEGACY_NAME: [&str; 7] = [
-    "bill_payer_account_name",
-    "line_item_usage_account_name",
-    "line_item_iam_principal",
-    "line_item_user_identifier",
-    "capacity_reservation_capacity_reservation_arn",
-    "capacity_reservation_capacity_reservation_status",
-    "capacity_reservation_capacity_reservation_type",
-];
-
 /// The columns of legacy reports.
 const KNOWN: &str = "\
     bill/BillType bill/BillingEntity bill/BillingPeriodEndDate bill/BillingPeriodStartDate bill/InvoiceId \

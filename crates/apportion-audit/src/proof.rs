@@ -101,10 +101,9 @@ fn check_representation(context: &ExportContext<'_>, fields: &mut Fields<'_>) {
     };
     for entry in list {
         let name = entry.get("column").and_then(Value::as_str).unwrap_or_default();
-        let wanted = expected.remove(name).map(|(difference, lost)| match difference {
-            Some(difference) => json!({"column": name, "difference": difference, "not_represented": lost}),
-            None => json!({"column": name, "not_represented": lost}),
-        });
+        let wanted = expected.remove(name).map(
+            |(difference, lost)| json!({"column": name, "difference": difference, "not_represented": lost}),
+        );
         let wanted = wanted.unwrap_or(Value::Null);
         if wanted != *entry {
             fields.differ("representation", &short(&wanted), Some(entry));

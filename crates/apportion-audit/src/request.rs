@@ -170,7 +170,7 @@ pub struct AuditedExport {
     pub format: Format,
     /// The only account it holds, with `sharing = "account"`.
     pub linked_account: Option<AccountId>,
-    /// The `[account]` folder; none means that the manifest says.
+    /// The `[account]` setting; none means the linked account, the first listed one, or with all accounts a payer.
     pub folder: Option<AccountId>,
 }
 

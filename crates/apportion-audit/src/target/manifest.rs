@@ -83,7 +83,11 @@ impl Manifest {
 
 fn check_account(context: &ExportContext<'_>, fields: &mut Fields<'_>) -> String {
     let found = fields.any_text("account").unwrap_or_default().to_owned();
-    let wanted = context.export.folder.as_ref().or(context.export.linked_account.as_ref());
+    let first = match &context.customer.accounts {
+        AuditedAccounts::All => None,
+        AuditedAccounts::Listed(accounts) => accounts.first().map(|account| &account.id),
+    };
+    let wanted = context.export.linked_account.as_ref().or(context.export.folder.as_ref()).or(first);
     let payer = || context.expected.payers.contains(found.as_bytes());
     match wanted {
         Some(wanted) if wanted.as_str() != found => fields.differ("account", wanted, Some(&json!(found))),
