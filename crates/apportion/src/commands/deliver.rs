@@ -62,6 +62,23 @@ fn notes_after(report: &DeliverReport, dry_run: bool, printer: &Printer) {
         for text in &period.observations {
             printer.note(&format!("note: {}: {text}", period.billing_period));
         }
+        for text in &period.drift {
+            printer.note(&format!("note: {}: {text}", period.billing_period));
+        }
+        for customer in &period.customers {
+            for (what, columns) in
+                [("new", &customer.columns_added), ("no longer in it", &customer.columns_gone)]
+            {
+                if !columns.is_empty() {
+                    printer.note(&format!(
+                        "note: {} of {}: columns that are {what}: {}",
+                        customer.report_id,
+                        period.billing_period,
+                        columns.join(", ")
+                    ));
+                }
+            }
+        }
         for customer in period.customers.iter().filter(|customer| customer.error.is_some()) {
             let error = customer.error.as_deref().unwrap_or_default();
             printer.line(&format!("error: {} of {}: {error}", customer.report_id, period.billing_period));
