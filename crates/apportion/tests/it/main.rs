@@ -31,3 +31,4 @@ mod support;
 mod targets;
 mod tidy;
 mod written_report;
+mod year;
