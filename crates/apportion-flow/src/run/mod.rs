@@ -167,6 +167,14 @@ pub fn deliver(request: &DeliverRequest, watcher: &dyn Watcher) -> Result<Delive
     Ok(done)
 }
 
+/// The months that the source has, oldest first.
+///
+/// # Errors
+/// A source that can't be read, or whose report isn't clear.
+pub fn months(request: &DeliverRequest) -> Result<Vec<BillingPeriod>, RunError> {
+    Ok(choose_report(request)?.0.deliveries.into_keys().collect())
+}
+
 /// One period, begun anew when its source moves: from its manifest on, for the keys may be others now.
 fn deliver_period(
     request: &DeliverRequest,
