@@ -238,4 +238,36 @@ mod tests {
         assert_eq!(quoted("it's"), r"'it'\''s'");
         assert_eq!(quoted(""), "''");
     }
+
+    #[test]
+    fn what_somebody_else_wrote_meanwhile_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("apportion.toml");
+        std::fs::write(&path, "# first\n").unwrap();
+        let file = File::read(Some(&path), false).unwrap();
+        let new = File::read(Some(&folder.path().join("new.toml")), true).unwrap();
+        for (name, text) in [("apportion.toml", "# second\n"), ("new.toml", "# theirs\n")] {
+            std::fs::write(folder.path().join(name), text).unwrap();
+        }
+        for (file, there) in [(&file, "# second\n"), (&new, "# theirs\n")] {
+            let error = file.replace("# ours\n").unwrap_err().to_string();
+            assert!(error.contains("was changed by somebody else meanwhile"), "{error}");
+            assert_eq!(std::fs::read_to_string(&file.path).unwrap(), there);
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_stays_a_link_and_permissions_stay() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let (real, link) = (folder.path().join("real.toml"), folder.path().join("apportion.toml"));
+        std::fs::write(&real, "# first\n").unwrap();
+        std::fs::set_permissions(&real, std::fs::Permissions::from_mode(0o640)).unwrap();
+        std::os::unix::fs::symlink("real.toml", &link).unwrap();
+        File::read(Some(&link), false).unwrap().replace("# ours\n").unwrap();
+        assert!(link.is_symlink());
+        assert_eq!(std::fs::read_to_string(&real).unwrap(), "# ours\n");
+        assert_eq!(real.metadata().unwrap().permissions().mode() & 0o777, 0o640);
+    }
 }
