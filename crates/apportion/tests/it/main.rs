@@ -18,6 +18,7 @@ mod exit_codes;
 mod fixtures;
 mod golden;
 mod harness;
+mod membership;
 mod nise;
 mod planted;
 mod properties;
