@@ -364,6 +364,7 @@ fn note(accounts: &mut HashSet<Vec<u8>>, id: &[u8]) -> Result<(), Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::columns::GUARANTEED;
 
     #[test]
     fn deciding_columns_are_where_they_are_taken_from() {

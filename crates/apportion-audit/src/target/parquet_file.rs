@@ -16,6 +16,7 @@ use parquet::basic::{Compression, LogicalType, Repetition, TimeUnit, Type as Phy
 use parquet::file::metadata::ParquetMetaData;
 use parquet::schema::types::Type;
 use std::fs::File;
+use std::panic::AssertUnwindSafe;
 
 /// A batch holds at most this many cells, so that a wide file takes no more memory than a narrow one.
 const CELLS_OF_BATCH: usize = 1 << 20;
@@ -33,27 +34,35 @@ pub(super) fn read(
         Ok(None)
     };
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-    let builder = match ParquetRecordBatchReaderBuilder::try_new_with_options(file, options) {
+    let builder = match decoded(|| ParquetRecordBatchReaderBuilder::try_new_with_options(file, options)) {
         Ok(builder) => builder,
-        Err(cause) => return broken(findings, 0, cause.to_string()),
+        Err(cause) => return broken(findings, 0, cause),
     };
     let fields = builder.parquet_schema().root_schema().get_fields().to_vec();
     rows.header(fields.iter().map(|field| field.name().as_bytes()), findings);
     check_schema(rows, &fields, findings);
     check_compression(key, builder.metadata(), findings);
     let batch_rows = (CELLS_OF_BATCH / fields.len().max(1)).clamp(1, ROWS_OF_BATCH);
-    let reader = match builder.with_batch_size(batch_rows).build() {
+    let mut reader = match decoded(|| builder.with_batch_size(batch_rows).build()) {
         Ok(reader) => reader,
-        Err(cause) => return broken(findings, 0, cause.to_string()),
+        Err(cause) => return broken(findings, 0, cause),
     };
     let mut cells = Cells::default();
-    for batch in reader {
-        match batch {
-            Ok(batch) => cells.read(&batch, rows, findings)?,
-            Err(cause) => return broken(findings, rows.rows, cause.to_string()),
+    loop {
+        match decoded(|| reader.next().transpose()) {
+            Ok(Some(batch)) => cells.read(&batch, rows, findings)?,
+            Ok(None) => return Ok(None),
+            Err(cause) => return broken(findings, rows.rows, cause),
         }
     }
-    Ok(None)
+}
+
+/// What the library says of the file. On some broken files it panics instead, and that must not end the audit.
+fn decoded<T, E: std::fmt::Display>(read: impl FnOnce() -> Result<T, E>) -> Result<T, String> {
+    match std::panic::catch_unwind(AssertUnwindSafe(read)) {
+        Ok(result) => result.map_err(|cause| cause.to_string()),
+        Err(_) => Err("the decoder gave up on it".into()),
+    }
 }
 
 /// Each column must have exactly the contract's type.

@@ -77,7 +77,7 @@ fn cells_of_parquet_files_are_compared() {
             world.rewrite("beta", |table| row = table.rows[0].clone());
             world.rewrite("acme", |table| table.rows[0] = row);
         });
-    assert_eq!(report.zeros().cells_of_others, 2, "{:#?}", report.findings);
+    assert_eq!(report.zeros().cells_of_others, 1, "{:#?}", report.findings);
 }
 
 #[test]
@@ -125,7 +125,7 @@ fn schemas_of_parquet_files_are_compared() {
 fn a_flipped_bit_in_a_parquet_file_is_found() {
     let world = World::of(Shape { contract: Contract::Source, ..Shape::PARQUET });
     let good = std::fs::read(world.data()).unwrap();
-    for at in (0..good.len()).step_by(97) {
+    for at in (0..good.len()).step_by(211) {
         let mut bytes = good.clone();
         bytes[at] ^= 1 << (at % 8);
         put(&world.data(), &bytes);

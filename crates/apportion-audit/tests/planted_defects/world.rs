@@ -5,7 +5,7 @@ use crate::headers::{legacy_name, parts};
 use crate::shape::{Column, MOMENT, MOMENT_MILLIS, Shape, Store, Table, kind_of};
 use apportion_audit::{
     AuditReport, AuditRequest, AuditedAccount, AuditedAccounts, AuditedCustomer, AuditedExport, Contract,
-    FindingKind, Gzip, HeaderStyle, RowOrder, audit,
+    FindingKind, Gzip, HeaderStyle, audit,
 };
 use apportion_model::{AccountId, CustomerId, Format, ReportId, SourceName};
 use flate2::{Compression, write::GzEncoder};

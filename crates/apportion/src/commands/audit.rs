@@ -4,7 +4,8 @@ use crate::printer::{Head, Printer, amounts, count, text};
 use crate::settings::{self, ResolvedCustomer, Settings, SourceSetting};
 use crate::signals::Signals;
 use apportion_audit::{
-    AuditReport, AuditRequest, AuditedAccount, AuditedAccounts, AuditedCustomer, AuditedExport, RowOrder, audit,
+    AuditReport, AuditRequest, AuditedAccount, AuditedAccounts, AuditedCustomer, AuditedExport, RowOrder,
+    audit,
 };
 use apportion_core::columns::{Contract, HeaderStyle};
 use apportion_core::route::Accounts;
@@ -107,7 +108,10 @@ fn audited(
             Order::Sorted => RowOrder::Sorted,
             Order::Source => RowOrder::Source,
         },
-        exports: exports.into_iter().map(|planned| audited_export(resolved, planned)).collect::<anyhow::Result<_>>()?,
+        exports: exports
+            .into_iter()
+            .map(|planned| audited_export(resolved, planned))
+            .collect::<anyhow::Result<_>>()?,
         audited: settings.only.as_ref().is_none_or(|only| *only == resolved.id),
     })
 }
