@@ -12,6 +12,7 @@
 
 mod audit_defects;
 mod bad_input;
+mod consumers;
 mod crash;
 mod docs;
 mod exit_codes;
