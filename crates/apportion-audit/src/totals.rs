@@ -10,6 +10,7 @@ use crate::numbers::{Number, Sum};
 use apportion_model::BillingPeriod;
 use serde_json::Value;
 use std::borrow::Cow;
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
 /// No bill has nearly as many sets of currency, line item type and invoice.
