@@ -52,6 +52,9 @@ impl Bucket for Redelivering {
     fn swap(&self, key: &str, seen: Option<&[u8]>, new: &[u8]) -> Result<Swap, StorageError> {
         self.folder.swap(key, seen, new)
     }
+    fn delete(&self, key: &str) -> Result<bool, StorageError> {
+        self.folder.delete(key)
+    }
 }
 
 #[test]

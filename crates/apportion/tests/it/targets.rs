@@ -90,6 +90,9 @@ impl Bucket for Moving {
     fn swap(&self, key: &str, seen: Option<&[u8]>, new: &[u8]) -> Result<Swap, StorageError> {
         self.folder.swap(key, seen, new)
     }
+    fn delete(&self, key: &str) -> Result<bool, StorageError> {
+        self.folder.delete(key)
+    }
 }
 
 /// A request whose source moves; and how often its second part was opened, once it ran.
