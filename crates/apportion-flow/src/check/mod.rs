@@ -7,7 +7,9 @@
 mod consumer;
 mod file;
 mod parquet;
+mod rows;
 
 pub use consumer::{ExportVerdict, Verdict, VerifyError, verify};
 pub use file::{CheckError, Checked, Expected, check_file};
 pub use parquet::check_parquet;
+pub use rows::{Row, TakesRows, each_row};

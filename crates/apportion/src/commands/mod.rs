@@ -6,6 +6,7 @@ mod customers;
 mod deliver;
 mod demo;
 mod init;
+mod periods;
 #[cfg(debug_assertions)]
 pub(crate) mod plant;
 mod schema;
@@ -32,6 +33,7 @@ pub(crate) fn run(cli: Cli, printer: &Printer, signals: &Signals) -> anyhow::Res
         Command::Deliver(args) => deliver::run(&args, false, printer, signals),
         Command::Verify(args) => verify::run(&args, printer, signals),
         Command::Audit(args) => audit::run(&args, printer, signals),
+        Command::Periods(command) => periods::run(&command, printer, signals),
         Command::Schema(args) => schema::run(&args, printer),
         Command::Config(ConfigCommand::Show { run, origin }) => config::show(&run, origin, printer),
         Command::Config(ConfigCommand::Check(args)) => config::check(&args, printer),
