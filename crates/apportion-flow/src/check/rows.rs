@@ -16,8 +16,8 @@ pub trait Row {
 
 /// Who takes the rows of a delivered file.
 pub trait TakesRows {
-    /// The columns of the next rows, in the file's order.
-    fn columns(&mut self, names: &[String]);
+    /// The columns of the next rows, in the file's order, and what sort of file it is.
+    fn columns(&mut self, names: &[String], format: Format);
     /// The next row.
     fn row(&mut self, row: &dyn Row);
 }
@@ -81,7 +81,7 @@ fn each_csv_row(
 ) -> Result<u64, CheckError> {
     let wrong = |source| CheckError::Decode { file: name.to_owned(), source };
     let mut csv = CsvGz::open(file).map_err(wrong)?;
-    taker.columns(names.unwrap_or(&csv.headers));
+    taker.columns(names.unwrap_or(&csv.headers), Format::CsvGz);
     let mut rows = 0;
     while let Some((_, block)) = csv.next_block().map_err(wrong)? {
         for row in 0..block.rows() {
@@ -107,7 +107,7 @@ fn each_parquet_row(
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
     let metadata = ArrowReaderMetadata::load(&file, options).map_err(|error| wrong(error.to_string()))?;
     let titles: Vec<String> = metadata.schema().fields().iter().map(|field| field.name().clone()).collect();
-    taker.columns(&titles);
+    taker.columns(&titles, Format::Parquet);
     let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata)
         .with_batch_size(BATCH_ROWS)
         .build()

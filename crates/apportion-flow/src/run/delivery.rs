@@ -52,6 +52,11 @@ pub(super) fn run(
     let mut exports = exports_of(&Delivered { request, source, delivery, pin: &pin }, &mut observations)?;
     let delivery_id = delivery_id(source, &pin, &exports);
     let pass = Pass { request, source, delivery, pin: &pin, period, delivery_id: &delivery_id, watcher };
+    let mut wanted = exports.iter().filter(|export| export.wanted).peekable();
+    if wanted.peek().is_some() && wanted.all(Export::is_older) {
+        // A copy that lags behind: nothing of it goes anywhere, so nothing of it is read.
+        return Ok(unchanged(&pass, report, &exports, State::Failed));
+    }
     let held = held(&pass, &exports)?;
     if let Some(held) = held.as_ref().filter(|held| !request.dry_run || !held.differs()) {
         return Ok(left(&pass, report, &exports, held));

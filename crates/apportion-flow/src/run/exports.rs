@@ -226,6 +226,11 @@ impl Export<'_> {
         self.wanted && self.failure.is_none() && self.standing == Standing::New
     }
 
+    /// Whether it is refused because a newer source is live.
+    pub(super) fn is_older(&self) -> bool {
+        matches!(self.failure, Some(RunError::Older { .. }))
+    }
+
     /// What is live in the target. A target that can't be read fails this customer alone.
     fn look(&mut self, pin: &Pin) {
         match catalog::live(self.target.as_ref(), &self.manifest_key(), &self.generation_key()) {

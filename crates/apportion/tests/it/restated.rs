@@ -118,6 +118,7 @@ fn totals_follow_the_last_delivery_in_any_order_of_arrival() {
             } else {
                 said.tells(&["newer version of the source"]);
                 same_tree(&before.0, &place.tree("targets"));
+                same_tree(&before.1, &place.tree("msp"));
             }
         }
         same_tree(&live(&alone), &live(&place));

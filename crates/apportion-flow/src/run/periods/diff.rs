@@ -2,10 +2,10 @@ use super::super::{RunError, Watcher};
 use super::shares::{Share, shares_of};
 use super::{PeriodError, PeriodsRequest};
 use crate::check::{Row, TakesRows, each_row};
-use apportion_core::money::{ExactSum, Number};
+use apportion_core::money::{ExactSum, Number, RepresentationDifference};
 use apportion_core::period::{ChangeLine, ChangedRow, Changes, Compared, Dimension};
 use apportion_core::proof::MasterProof;
-use apportion_model::{BillingPeriod, Instant};
+use apportion_model::{BillingPeriod, Format, Instant};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -145,7 +145,7 @@ impl Pair<'_> {
                 ));
             }
         }
-        let mut own = Changes::default();
+        let (mut own, mut stored) = (Changes::default(), RepresentationDifference::default());
         let passes = (from.rows + to.rows).div_ceil(self.rows_per_pass).max(1);
         for pass in 0..passes {
             let mut counted = Counted { compared: &compared, pass, passes, counts: HashMap::new() };
@@ -156,10 +156,15 @@ impl Pair<'_> {
                 for (share, added) in [(from, false), (to, true)] {
                     let mut booking = Booking::new(&mut counted, added, self, &mut own);
                     self.read(share, &mut booking)?;
+                    if added {
+                        stored.merge(&booking.stored);
+                    } else {
+                        stored.subtract(&booking.stored);
+                    }
                 }
             }
         }
-        self.explains(&own)?;
+        self.explains(&own, &stored)?;
         changes.merge(&own);
         Ok(())
     }
@@ -200,39 +205,37 @@ impl Pair<'_> {
         Ok(())
     }
 
-    /// Rows and money that came and went are exactly the difference of the proofs.
-    fn explains(&self, own: &Changes) -> Result<(), RunError> {
+    /// Rows and money that came and went are exactly the difference of the proofs. `stored` is what the booked rows'
+    /// doubles are more than the texts they are shown by; it is zero without Parquet.
+    fn explains(&self, own: &Changes, stored: &RepresentationDifference) -> Result<(), RunError> {
         let (mut rows, mut all) = (0i128, ExactSum::default());
         let mut currencies: BTreeSet<&String> = own.total().keys().collect();
         currencies.extend(self.from.cost.keys().chain(self.to.cost.keys()));
-        let exact = self.from.difference.is_zero() && self.to.difference.is_zero();
+        let is_exact = [stored, &self.from.difference, &self.to.difference].iter().all(|sum| sum.is_zero());
         for currency in currencies {
-            let mut rest = own
-                .total()
-                .get(currency)
-                .map(|change| {
-                    rows += i128::from(change.rows_added) - i128::from(change.rows_removed);
-                    change.net()
-                })
-                .unwrap_or_default();
+            let change = own.total().get(currency).cloned().unwrap_or_default();
+            rows += i128::from(change.rows_added) - i128::from(change.rows_removed);
+            let mut rest = change.net();
             if let Some(cost) = self.to.cost.get(currency) {
                 rest.subtract(cost);
             }
             if let Some(cost) = self.from.cost.get(currency) {
                 rest.merge(cost);
             }
-            if exact && !rest.is_zero() {
+            if is_exact && !rest.is_zero() {
                 return Err(self.unexplained(format!("{rest} {currency}")));
             }
             all.merge(&rest);
         }
         // What Parquet can't hold as it came is told by column, over all currencies.
-        all.subtract(&self.to.difference);
-        all.merge(&self.from.difference);
-        let due = i128::from(self.to.rows) - i128::from(self.from.rows);
-        if !all.is_zero() {
-            return Err(self.unexplained(all.to_string()));
+        let mut rest = RepresentationDifference::parse(&all.to_string()).unwrap_or_default();
+        rest.merge(stored);
+        rest.subtract(&self.to.difference);
+        rest.merge(&self.from.difference);
+        if !rest.is_zero() {
+            return Err(self.unexplained(rest.to_string()));
         }
+        let due = i128::from(self.to.rows) - i128::from(self.from.rows);
         if rows != due {
             return Err(self.unexplained(format!("{} rows", rows - due)));
         }
@@ -276,7 +279,7 @@ impl<'a, 'b> Counting<'a, 'b> {
 }
 
 impl TakesRows for Counting<'_, '_> {
-    fn columns(&mut self, names: &[String]) {
+    fn columns(&mut self, names: &[String], _: Format) {
         self.places = self.counted.compared.places(names);
     }
 
@@ -297,6 +300,7 @@ struct Told {
     line_item_type: Option<usize>,
     start: Option<usize>,
     owner: Option<usize>,
+    is_parquet: bool,
 }
 
 /// Books the rows that one side has more of.
@@ -308,18 +312,26 @@ struct Booking<'a, 'b> {
     places: Vec<Option<usize>>,
     told: Told,
     scratch: Vec<u8>,
+    /// What the doubles of the costs are more than the texts that they are read as.
+    stored: RepresentationDifference,
 }
 
 impl<'a, 'b> Booking<'a, 'b> {
     fn new(counted: &'a mut Counted<'b>, added: bool, pair: &'a Pair<'_>, changes: &'a mut Changes) -> Self {
         let (customer, places, told) = (pair.label(), Vec::new(), Told::default());
-        Self { counted, added, customer, changes, places, told, scratch: Vec::new() }
+        let stored = RepresentationDifference::default();
+        Self { counted, added, customer, changes, places, told, scratch: Vec::new(), stored }
     }
 
     fn book(&mut self, row: &dyn Row) {
         let text =
             |place: Option<usize>| String::from_utf8_lossy(place.map_or(&b""[..], |place| row.cell(place)));
         let cost = self.told.cost.and_then(|place| Number::parse(row.cell(place)).ok().flatten());
+        if let Some(cost) = cost.as_ref().filter(|_| self.told.is_parquet) {
+            if let Ok(double) = text(self.told.cost).parse() {
+                self.stored.add(double, cost, 1);
+            }
+        }
         let start = text(self.told.start);
         let day = Instant::parse(start.as_bytes()).map(|start| start.day().to_string()).unwrap_or_default();
         let owner = text(self.told.owner);
@@ -340,7 +352,7 @@ impl<'a, 'b> Booking<'a, 'b> {
 }
 
 impl TakesRows for Booking<'_, '_> {
-    fn columns(&mut self, names: &[String]) {
+    fn columns(&mut self, names: &[String], format: Format) {
         self.places = self.counted.compared.places(names);
         let find = |name: &str| names.iter().position(|column| column == name);
         self.told = Told {
@@ -351,6 +363,7 @@ impl TakesRows for Booking<'_, '_> {
             line_item_type: find("line_item_line_item_type"),
             start: find("line_item_usage_start_date"),
             owner: find("apportion_owner"),
+            is_parquet: format == Format::Parquet,
         };
     }
 

@@ -4,7 +4,7 @@ use crate::check::CheckError;
 use crate::csv_gz::CsvGz;
 use crate::storage::Bucket;
 use apportion_core::ledger::TotalsJson;
-use apportion_core::money::{ExactSum, Number};
+use apportion_core::money::{ExactSum, Number, RepresentationDifference};
 use apportion_core::proof::{CustomerProof, MasterExport, MasterProof, ProofFile};
 use apportion_model::{AccountId, CustomerId, Format};
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,7 +34,7 @@ pub(super) struct Share {
     /// The unblended cost by currency, from the totals of the proofs.
     pub(super) cost: BTreeMap<String, ExactSum>,
     /// What the files' unblended cost is more than that, because Parquet can't hold it as it came.
-    pub(super) difference: ExactSum,
+    pub(super) difference: RepresentationDifference,
 }
 
 impl Share {
@@ -79,8 +79,8 @@ impl Share {
         self.columns.extend(names.iter().cloned());
         let told = proof.representation.iter().find(|told| told.column == COST);
         let told = told.and_then(|told| told.difference.as_deref());
-        if let Some(sum) = told.and_then(|text| Number::parse(text.as_bytes()).ok().flatten()) {
-            self.difference.add(&sum);
+        if let Some(difference) = told.and_then(RepresentationDifference::parse) {
+            self.difference.merge(&difference);
         }
         self.settings = vec![
             ("contract", proof.contract.as_str().to_owned()),
