@@ -4,9 +4,9 @@
 use crate::audit_defects::{
     CELLS, Defects, Place, Records, audit, cell, column, edit, find_all, lines, read, rows, store,
 };
-use crate::harness::{code, copy, gunzip, gzip, number_of, run, say, stderr, temp, write};
+use crate::harness::{code, copy, gunzip, gzip, number_of, program, run, say, stderr, temp, write};
 use crate::random_report::{Draw, Numbers, Report};
-use crate::small_report::{ONE, TWO, deliver, make};
+use crate::small_report::{ONE, TWO, deliver, make, renew};
 use crate::written_report::{Form, settings, write_report};
 use arrow_array::cast::AsArray;
 use arrow_array::types::Float64Type;
@@ -409,5 +409,26 @@ fn audit_reads_every_source_of_the_settings() {
     assert_eq!(ids, ["customer0-west", "customer1-west-222222222221", "customer1-west-222222222222"]);
     let proof = Place { root: place.path().to_owned() }.find(T0, "customer0-west-Proof.json");
     edit(&proof, |proof| proof["rows"] = 1.into());
+    assert_eq!(audit(&settings).0, 4);
+}
+
+#[test]
+fn a_locked_month_is_not_audited() {
+    let place = temp();
+    let settings = make(place.path(), 1, 20);
+    let out = deliver(&settings, &[]);
+    assert_eq!(code(&out), 0, "{}", stderr(&out));
+    let lock = |what: &str| {
+        let out =
+            program(&["periods", what, "2026-10", "--config", settings.to_str().unwrap()]).output().unwrap();
+        assert_eq!(code(&out), 0, "{}", stderr(&out));
+    };
+    lock("lock");
+    renew(place.path(), 2, 25);
+    let out = run("audit", &settings, &[], &[]);
+    assert_eq!(code(&out), 0, "{}", stderr(&out));
+    let said = format!("{}{}", String::from_utf8_lossy(&out.stdout), stderr(&out));
+    assert!(said.contains("20261001-20261101: locked, not compared with the source"), "{said}");
+    lock("unlock");
     assert_eq!(audit(&settings).0, 4);
 }
