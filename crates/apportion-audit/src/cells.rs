@@ -5,11 +5,15 @@
 
 use crate::columns::{ADDITIVE, ECO, GUARANTEED};
 use crate::maps;
+use crate::names::snake;
 use csv::ByteRecord;
 use std::collections::HashMap;
 
 /// The maps of CUR 2.0; a column that isn't in the file is looked for in the one whose name it begins with.
 const MAPS: [&str; 4] = ["product", "resource_tags", "cost_category", "discount"];
+
+/// Keys that are remembered before all are forgotten.
+const MOST_KEYS: usize = 65_536;
 
 /// Where to find one column's cell.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,7 +35,10 @@ pub(crate) enum Place {
 struct Map {
     columns: Vec<usize>,
     text: Vec<u8>,
+    /// Column name to value.
     slots: HashMap<Vec<u8>, usize>,
+    /// Key to the value of the column that it names, if anybody wants that.
+    keys: HashMap<Vec<u8>, Option<usize>>,
     values: Vec<Vec<u8>>,
 }
 
@@ -61,11 +68,22 @@ impl Maps {
             map.values.iter_mut().for_each(Vec::clear);
             map.text.clear();
             map.text.extend_from_slice(text);
-            let (slots, values) = (&map.slots, &mut map.values);
+            let (slots, keys, values) = (&map.slots, &mut map.keys, &mut map.values);
+            if keys.len() > MOST_KEYS {
+                keys.clear();
+            }
             maps::read(text, |key, value| {
-                if let Some(slot) = slots.get(key) {
-                    values[*slot].clear();
-                    values[*slot].extend_from_slice(value);
+                let slot = match keys.get(key) {
+                    Some(slot) => *slot,
+                    None => {
+                        let slot = slots.get(&snake(&[MAPS[index].as_bytes(), b"/", key].concat())).copied();
+                        keys.insert(key.to_vec(), slot);
+                        slot
+                    }
+                };
+                // Of several keys of one column the first that isn't blank counts.
+                if let Some(slot) = slot.filter(|slot| values[*slot].is_empty()) {
+                    values[slot].extend_from_slice(value);
                 }
             })
             .map_err(|cause| MapFault { column: MAPS[index], cause })?;
@@ -73,10 +91,10 @@ impl Maps {
         Ok(())
     }
 
-    fn slot(&mut self, map: usize, key: &[u8]) -> Place {
+    fn slot(&mut self, map: usize, name: &[u8]) -> Place {
         let map_columns = &mut self.maps[map];
         let next = map_columns.values.len();
-        let slot = *map_columns.slots.entry(key.to_vec()).or_insert(next);
+        let slot = *map_columns.slots.entry(name.to_vec()).or_insert(next);
         if slot == next {
             map_columns.values.push(Vec::new());
         }
@@ -168,10 +186,8 @@ impl<'a> Finder<'a> {
     fn map_place(&mut self, name: &[u8]) -> Place {
         for (index, map) in MAPS.iter().enumerate() {
             let key = name.strip_prefix(map.as_bytes()).and_then(|rest| rest.strip_prefix(b"_"));
-            if let Some(key) = key
-                && !self.maps.maps[index].columns.is_empty()
-            {
-                return self.maps.slot(index, key);
+            if key.is_some() && !self.maps.maps[index].columns.is_empty() {
+                return self.maps.slot(index, name);
             }
         }
         Place::Absent

@@ -18,6 +18,8 @@ pub struct AuditRequest {
     /// Which report, where the source holds several: the manifest's file name without `-Manifest.json`, or a loose
     /// file's name.
     pub report: Option<String>,
+    /// Whether all loose files of the folder are one report, whatever manifests there are.
+    pub files: bool,
     /// Which billing periods; none means all of the source.
     pub periods: Option<Vec<BillingPeriod>>,
     /// All customers of the settings, because routing needs all.

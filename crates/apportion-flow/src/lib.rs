@@ -16,3 +16,4 @@ pub mod source;
 pub mod split;
 pub mod storage;
 pub mod write;
+mod zip_text;

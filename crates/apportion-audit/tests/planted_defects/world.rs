@@ -330,6 +330,7 @@ impl World {
             source_name: SourceName::unnamed(),
             source_in_report_ids: false,
             report: None,
+            files: false,
             periods: None,
             customers: vec![customer("acme", ACME), customer("beta", BETA)],
             msp_place: Some(self.path("msp")),

@@ -5,7 +5,7 @@ use super::request::DeliverRequest;
 use super::written::{Pass, Written, write};
 use super::{RunError, Watcher};
 use crate::catalog::{Standing, assembly_id, live_proof};
-use crate::source::{FoundDelivery, Observations, Pin, peek, pin};
+use crate::source::{FoundDelivery, Observations, Pin, payer_of, pin};
 use apportion_core::ledger::{Destination, LedgerKey, TotalsJson};
 use apportion_core::money::{ExactSum, Number};
 use apportion_core::proof::MasterPointer;
@@ -47,7 +47,7 @@ pub(super) fn run(
     let bucket = request.source.bucket.as_ref();
     watcher.stage(&format!("{}: pinning", period.month_text()), None);
     let pin = pin(bucket, delivery)?;
-    let payer = peek(bucket, delivery.kind, delivery.encoding, &delivery.keys)?.payer;
+    let payer = payer_of(bucket, delivery)?;
     let mut observations = Observations::default();
     let mut exports = exports_of(request, period, &pin, payer.as_ref(), &mut observations)?;
     let delivery_id = delivery_id(request, &pin, &exports);

@@ -11,7 +11,6 @@ use crate::write::{ExportLane, LaneSettings, Packer, Spool, SpooledFile, Unassig
 use apportion_core::columns::{Contract, known};
 use apportion_core::ledger::{Destination, FactsReader, Ledger};
 use apportion_core::line_item::Batch;
-use apportion_core::manifest::Kind as SourceKind;
 use apportion_core::proof::ProofFile;
 use apportion_core::route::Router;
 use apportion_model::{AssemblyId, BillingPeriod, ObjectKey};
@@ -64,8 +63,6 @@ pub(super) fn write(pass: &Pass<'_>, exports: &mut [Export<'_>]) -> Result<Writt
         router,
         lanes_of(routed.len(), exports),
         exports.len(),
-        pass.period,
-        pass.delivery.kind == SourceKind::Files,
         Watch::new(routed.iter().map(|customer| &customer.accounts), pass.period),
     );
     std::thread::scope(|scope| {

@@ -42,6 +42,7 @@ pub(crate) fn request(settings: &Settings) -> anyhow::Result<AuditRequest> {
         source_name: source.name.clone(),
         source_in_report_ids: source.named,
         report: source.report.clone(),
+        files: deliver.source.kind == apportion_flow::run::SourceKindWanted::Files,
         periods: settings.periods.clone(),
         customers,
         msp_place: settings.msp.clone(),

@@ -12,12 +12,14 @@
 
 mod audit_defects;
 mod bad_input;
+mod bad_kinds;
 mod crash;
 mod docs;
 mod exit_codes;
 mod fixtures;
 mod golden;
 mod harness;
+mod kinds;
 mod nise;
 mod planted;
 mod properties;

@@ -70,6 +70,7 @@ fn the_newest_delivery_is_read_with_its_own_keys() {
             named: false,
             report: None,
             object: None,
+            kind: Default::default(),
         },
         periods: None,
         customers: vec![Customer {
