@@ -148,7 +148,8 @@ impl<R: Read> CsvGz<R> {
     fn read_header(&mut self) -> Result<(), CsvGzError> {
         let mut bounds = Vec::new();
         loop {
-            self.fill(BLOCK_BYTES.min(self.rest.len() + (1 << 16)))?;
+            // Always more than before: a header that never ends must reach its limit.
+            self.fill(self.rest.len() * 2 + (1 << 16))?;
             if self.rest.starts_with(b"\xEF\xBB\xBF") {
                 self.rest.drain(..3);
             }
