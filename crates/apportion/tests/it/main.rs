@@ -12,6 +12,7 @@
 
 mod audit_defects;
 mod bad_input;
+mod bad_kinds;
 mod consumers;
 mod crash;
 mod docs;
@@ -21,6 +22,7 @@ mod gc;
 mod golden;
 mod harness;
 mod incremental;
+mod kinds;
 mod membership;
 mod nise;
 mod periods;
