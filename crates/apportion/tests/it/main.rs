@@ -11,6 +11,7 @@
 )]
 
 mod audit_defects;
+mod audit_shapes;
 mod bad_input;
 mod bad_kinds;
 mod consumers;
