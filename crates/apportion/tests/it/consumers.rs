@@ -311,9 +311,7 @@ fn compare(
         let sum = add(&costs);
         assert_eq!(add(&[text_of(&found["cost"]).to_owned()]), sum, "{name} {key} {account}: cost");
         if let Some(float) = found["float"].as_f64() {
-            let size: f64 = costs.iter().map(|cost| cost.parse::<f64>().unwrap().abs()).sum();
-            let off = (float - sum.parse::<f64>().unwrap()).abs();
-            assert!(off <= size * 1e-12, "{name} {key} {account}: {float} instead of {sum}");
+            assert!(near(float, &sum, &costs), "{name} {key} {account}: {float} instead of {sum}");
         }
         rows += due.rows;
     }
@@ -324,6 +322,13 @@ fn compare(
     }
     check_columns(consumer, key, &export["columns"], schema);
     rows
+}
+
+/// Whether a sum of floats is as near to the exact one as the size of what was summed allows.
+#[allow(clippy::float_arithmetic)] // What others sum as floats can only be compared so.
+fn near(float: f64, sum: &str, costs: &[String]) -> bool {
+    let size: f64 = costs.iter().map(|cost| cost.parse::<f64>().unwrap().abs()).sum();
+    (float - sum.parse::<f64>().unwrap()).abs() <= size * 1e-12
 }
 
 fn check_columns(consumer: &Consumer, key: &str, found: &Value, schema: &Value) {
