@@ -1,45 +1,46 @@
-use crate::{AccountId, AssemblyId, BillingPeriod, ReportId, SourceName};
+use crate::{AccountId, AssemblyId, BillingPeriod, Format, Layout, ReportId, SourceName};
 use std::fmt;
+
+/// What the objects of one export have in common: everything that stands in their keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ExportPlace<'a> {
+    /// Where its objects lie.
+    pub layout: Layout,
+    /// The `[account]` folder of layout `eco`.
+    pub account: &'a AccountId,
+    /// The month.
+    pub period: BillingPeriod,
+    /// Our assembly id.
+    pub assembly: &'a AssemblyId,
+    /// The export.
+    pub report: &'a ReportId,
+}
 
 /// Every object that apportion ever writes, and the only place where a key is put together from names.
 ///
-/// A key is relative to the target (a customer's bucket prefix or folder) or, for the last three, to the MSP's
+/// A key is relative to the target (a customer's bucket prefix or folder) or, from `Unassigned` on, to the MSP's
 /// place. `format!` of two ids into a path anywhere else is how one customer gets another's bill.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum ObjectKey<'a> {
-    /// A data file of an export in layout `eco`; `number` counts from 1.
-    EcoData {
-        /// The `[account]` folder.
-        account: &'a AccountId,
-        /// The month.
-        period: BillingPeriod,
-        /// Our assembly id.
-        assembly: &'a AssemblyId,
-        /// The export.
-        report: &'a ReportId,
-        /// Which file, from 1.
-        number: u32,
-    },
+    /// A data file of an export; the number counts from 1.
+    Data(ExportPlace<'a>, Format, u32),
     /// The customer proof, beside the data files it speaks of.
-    EcoProof {
-        /// The `[account]` folder.
-        account: &'a AccountId,
-        /// The month.
-        period: BillingPeriod,
-        /// Our assembly id.
-        assembly: &'a AssemblyId,
-        /// The export.
-        report: &'a ReportId,
-    },
-    /// The manifest in layout `eco`: the one mutable object of an export, and its commit.
-    EcoManifest {
+    Proof(ExportPlace<'a>),
+    /// The manifest as it was when this assembly was delivered: never replaced.
+    AssemblyManifest(ExportPlace<'a>),
+    /// The manifest: the one mutable object of an export, and its commit.
+    Manifest {
+        /// Where the export's objects lie.
+        layout: Layout,
         /// The month.
         period: BillingPeriod,
         /// The export.
         report: &'a ReportId,
     },
     /// The source generation that a manifest stands for; folders only, where objects have no metadata.
-    EcoGeneration {
+    Generation {
+        /// Where the export's objects lie.
+        layout: Layout,
         /// The month.
         period: BillingPeriod,
         /// The export.
@@ -72,20 +73,45 @@ pub enum ObjectKey<'a> {
         /// The month.
         period: BillingPeriod,
     },
+    /// What the MSP has decided about a month; mutable, in the MSP's place only.
+    PeriodState {
+        /// The source's name.
+        source: &'a SourceName,
+        /// The month.
+        period: BillingPeriod,
+    },
+}
+
+/// The folder of one assembly.
+impl fmt::Display for ExportPlace<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { layout, account, period, assembly, report } = self;
+        match layout {
+            Layout::Eco => write!(f, "RawCURReports/cur/{account}/{period}/{assembly}"),
+            Layout::Aws => write!(f, "{report}/{period}/{assembly}"),
+        }
+    }
 }
 
 impl fmt::Display for ObjectKey<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::EcoData { account, period, assembly, report, number } => {
-                write!(f, "RawCURReports/cur/{account}/{period}/{assembly}/{report}-{number:05}.csv.gz")
+            Self::Data(place, format, number) => {
+                write!(f, "{place}/{}-{number:05}.{}", place.report, format.extension())
             }
-            Self::EcoProof { account, period, assembly, report } => {
-                write!(f, "RawCURReports/cur/{account}/{period}/{assembly}/{report}-Proof.json")
+            Self::Proof(place) => write!(f, "{place}/{}-Proof.json", place.report),
+            Self::AssemblyManifest(place) => write!(f, "{place}/{}-Manifest.json", place.report),
+            Self::Manifest { layout: Layout::Eco, period, report } => {
+                write!(f, "manifests/{period}/{report}-Manifest.json")
             }
-            Self::EcoManifest { period, report } => write!(f, "manifests/{period}/{report}-Manifest.json"),
-            Self::EcoGeneration { period, report } => {
+            Self::Manifest { layout: Layout::Aws, period, report } => {
+                write!(f, "{report}/{period}/{report}-Manifest.json")
+            }
+            Self::Generation { layout: Layout::Eco, period, report } => {
                 write!(f, "manifests/{period}/.{report}-Generation.json")
+            }
+            Self::Generation { layout: Layout::Aws, period, report } => {
+                write!(f, "{report}/{period}/.{report}-Generation.json")
             }
             Self::Unassigned { source, period, delivery, number } => {
                 write!(f, "unassigned/{source}/{period}/{delivery}/unassigned-{number:05}.csv.gz")
@@ -96,6 +122,7 @@ impl fmt::Display for ObjectKey<'_> {
             Self::MasterPointer { source, period } => {
                 write!(f, "proofs/{source}/{period}-MasterPointer.json")
             }
+            Self::PeriodState { source, period } => write!(f, "states/{source}/{period}-State.json"),
         }
     }
 }
@@ -139,20 +166,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_eco_layout_is_the_one_the_consumer_documents() {
+    fn the_layouts_are_those_that_consumers_document() {
         let account = AccountId::from_data("111122223333");
         let period = BillingPeriod::new(2026, 10).unwrap();
         let assembly = AssemblyId::from_hash(&[0xab; 32]);
         let report = ReportId::new("acme").unwrap();
+        let place =
+            |layout| ExportPlace { layout, account: &account, period, assembly: &assembly, report: &report };
         assert_eq!(
-            ObjectKey::EcoData { account: &account, period, assembly: &assembly, report: &report, number: 1 }
-                .to_string(),
+            ObjectKey::Data(place(Layout::Eco), Format::CsvGz, 1).to_string(),
             "RawCURReports/cur/111122223333/20261001-20261101/abababab-abab-abab-abab-abababababab/acme-00001.csv.gz"
         );
+        let manifest = |layout| ObjectKey::Manifest { layout, period, report: &report }.to_string();
+        assert_eq!(manifest(Layout::Eco), "manifests/20261001-20261101/acme-Manifest.json");
         assert_eq!(
-            ObjectKey::EcoManifest { period, report: &report }.to_string(),
-            "manifests/20261001-20261101/acme-Manifest.json"
+            ObjectKey::Data(place(Layout::Aws), Format::Parquet, 2).to_string(),
+            "acme/20261001-20261101/abababab-abab-abab-abab-abababababab/acme-00002.snappy.parquet"
         );
+        assert_eq!(manifest(Layout::Aws), "acme/20261001-20261101/acme-Manifest.json");
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 mod account;
 mod customer;
+mod export;
 mod key;
 mod period;
 mod report;
@@ -12,7 +13,8 @@ mod time;
 
 pub use account::AccountId;
 pub use customer::CustomerId;
-pub use key::{KeyError, ObjectKey};
+pub use export::{Format, Layout};
+pub use key::{ExportPlace, KeyError, ObjectKey};
 pub use period::BillingPeriod;
 pub use report::{AssemblyId, ReportId, SourceName};
 pub use time::{Day, Instant};

@@ -4,9 +4,13 @@
 //! What it must never do: guess. A header that isn't in the table is unknown, and is delivered in no contract
 //! but `source`.
 
+mod contract;
+mod drift;
 mod name;
 
-pub use name::snake_name;
+pub use contract::{Contract, ExportColumn, HeaderStyle};
+pub use drift::drift;
+pub use name::{slash_name, snake_name};
 
 use serde::Deserialize;
 use std::collections::HashMap;
@@ -26,7 +30,7 @@ impl ColumnId {
 }
 
 /// A column's type, as AWS types CUR 2.0 and its Athena tables.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ColumnType {
     /// Text, account ids and rates included.
@@ -54,6 +58,11 @@ impl ColumnType {
             Self::Double => "OptionalBigDecimal",
             Self::Timestamp => "DateTime",
         }
+    }
+
+    /// The type of that name in a legacy manifest of ours.
+    pub fn of_manifest_name(name: &str) -> Option<Self> {
+        [Self::String, Self::Double, Self::Timestamp].into_iter().find(|kind| kind.manifest_name() == name)
     }
 }
 
@@ -111,6 +120,8 @@ pub struct WellKnown {
     pub resource_id: ColumnId,
     /// `product_sku`.
     pub sku: ColumnId,
+    /// `bill_invoice_id`: blank until the invoice is issued.
+    pub invoice_id: ColumnId,
 }
 
 impl WellKnown {
@@ -133,33 +144,10 @@ pub struct Columns {
     columns: Vec<Column>,
     by_name: HashMap<String, ColumnId>,
     eco: Vec<ColumnId>,
+    eco_extended: Vec<ColumnId>,
     guaranteed: Vec<ColumnId>,
     additive: Vec<ColumnId>,
     well_known: WellKnown,
-}
-
-/// The columns a customer receives, in order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, serde::Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Contract {
-    /// The ideal Eco schema: 244 columns, nothing else.
-    Eco,
-}
-
-impl Contract {
-    /// The contract's name in settings and proofs.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Eco => "eco",
-        }
-    }
-
-    /// Its columns in its order.
-    pub fn columns(self) -> &'static [ColumnId] {
-        match self {
-            Self::Eco => &known().eco,
-        }
-    }
 }
 
 #[derive(Deserialize)]
@@ -171,6 +159,7 @@ struct Table {
 #[derive(Deserialize)]
 struct Contracts {
     eco: Vec<String>,
+    extended: Vec<String>,
 }
 
 static KNOWN: LazyLock<Columns> = LazyLock::new(|| {
@@ -196,11 +185,14 @@ impl Columns {
             }
         }
         let find = |name: &str| by_name.get(name).copied().ok_or_else(|| format!("no column {name}"));
+        let list = |names: &[String]| names.iter().map(|name| find(name)).collect::<Result<Vec<_>, _>>();
+        let eco = list(&table.contract.eco)?;
         let of = |test: fn(&Column) -> bool| {
             (0u16..).zip(&table.column).filter(|(_, c)| test(c)).map(|(i, _)| ColumnId(i)).collect()
         };
         Ok(Self {
-            eco: table.contract.eco.iter().map(|name| find(name)).collect::<Result<_, _>>()?,
+            eco_extended: eco.iter().copied().chain(list(&table.contract.extended)?).collect(),
+            eco,
             guaranteed: of(|column| column.guaranteed),
             additive: of(|column| column.additive),
             well_known: WellKnown {
@@ -215,6 +207,7 @@ impl Columns {
                 split_parent: find("split_line_item_parent_resource_id")?,
                 resource_id: find("line_item_resource_id")?,
                 sku: find("product_sku")?,
+                invoice_id: find("bill_invoice_id")?,
             },
             by_name,
             columns: table.column,
@@ -227,6 +220,7 @@ impl Columns {
             columns: Vec::new(),
             by_name: HashMap::new(),
             eco: Vec::new(),
+            eco_extended: Vec::new(),
             guaranteed: Vec::new(),
             additive: Vec::new(),
             well_known: WellKnown {
@@ -241,6 +235,7 @@ impl Columns {
                 split_parent: none,
                 resource_id: none,
                 sku: none,
+                invoice_id: none,
             },
         }
     }
@@ -300,16 +295,5 @@ mod tests {
             assert!(!column.additive || column.kind == ColumnType::Double, "{}", column.name);
             assert!(!column.account || column.kind == ColumnType::String, "{}", column.name);
         }
-    }
-
-    #[test]
-    fn the_eco_contract_has_its_types_and_its_odd_order() {
-        let eco = Contract::Eco.columns();
-        let count = |kind| eco.iter().filter(|id| known().get(**id).kind == kind).count();
-        assert_eq!(count(ColumnType::String), 225);
-        assert_eq!(count(ColumnType::Double), 15);
-        assert_eq!(count(ColumnType::Timestamp), 4);
-        assert_eq!(known().get(eco[0]).name, "bill_bill_type");
-        assert_eq!(known().get(eco[243]).name, "identity_line_item_id");
     }
 }

@@ -19,6 +19,37 @@ pub fn snake_name(header: &[u8]) -> Vec<u8> {
     name
 }
 
+/// The categories of slash names, each with the beginning that its columns' snake names have.
+const CATEGORIES: [(&str, &str); 13] = [
+    ("bill_", "bill"),
+    ("capacity_reservation_", "capacityReservation"),
+    ("cost_category_", "costCategory"),
+    ("discount_", "discount"),
+    ("identity_", "identity"),
+    ("line_item_", "lineItem"),
+    ("pricing_", "pricing"),
+    ("product_", "product"),
+    ("reservation_", "reservation"),
+    ("resource_tags_", "resourceTags"),
+    ("savings_plan_", "savingsPlan"),
+    ("split_line_item_", "splitLineItem"),
+    ("tags_", "tags"),
+];
+
+/// The slash name of a header that may be spelt in snake: `resource_tags_user_x` is `resourceTags/user_x`. It has the
+/// snake name that the header has; a header that no category begins is its own slash name.
+pub fn slash_name(header: &str) -> String {
+    if header.contains('/') {
+        return header.to_owned();
+    }
+    let spelt = CATEGORIES
+        .iter()
+        .find_map(|(start, category)| Some((category, header.strip_prefix(start)?)))
+        .map(|(category, rest)| format!("{category}/{rest}"))
+        .filter(|spelt| snake_name(spelt.as_bytes()) == snake_name(header.as_bytes()));
+    spelt.unwrap_or_else(|| header.to_owned())
+}
+
 fn underscore(name: &mut Vec<u8>) {
     if name.last().is_some_and(|last| *last != b'_') {
         name.push(b'_');
@@ -27,7 +58,7 @@ fn underscore(name: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
-    use super::snake_name;
+    use super::{slash_name, snake_name};
 
     #[test]
     fn the_documented_rule() {
@@ -55,6 +86,23 @@ mod tests {
             ("_", ""),
         ] {
             assert_eq!(String::from_utf8(snake_name(header.as_bytes())).unwrap(), name, "{header}");
+        }
+    }
+    #[test]
+    fn a_slash_name_has_the_snake_name_of_its_header() {
+        for (header, slash) in [
+            ("resourceTags/user:CostCenter", "resourceTags/user:CostCenter"),
+            ("resource_tags_user_cost_center", "resourceTags/user_cost_center"),
+            ("cost_category_fin_ops", "costCategory/fin_ops"),
+            ("product_x", "product/x"),
+            ("line_item_x", "lineItem/x"),
+            ("product_", "product_"),
+            ("product__x", "product/_x"),
+            ("Cost Center", "Cost Center"),
+            ("", ""),
+        ] {
+            assert_eq!(slash_name(header), slash);
+            assert_eq!(snake_name(slash.as_bytes()), snake_name(header.as_bytes()), "{header}");
         }
     }
 }

@@ -74,16 +74,17 @@ impl FactsReader {
 
     fn read_keys(&mut self, batch: &Batch, periods: &[BillingPeriod], facts: &mut Facts) {
         let columns = known().well_known();
-        let (currencies, types) = (batch.column(columns.currency), batch.column(columns.line_item_type));
+        let [currencies, types, invoices] =
+            [columns.currency, columns.line_item_type, columns.invoice_id].map(|id| batch.column(id));
         facts.keys.clear();
-        let mut last: Option<(BillingPeriod, &[u8], &[u8], u32)> = None;
+        let mut last: Option<(BillingPeriod, [&[u8]; 3], u32)> = None;
         for (row, period) in periods.iter().enumerate().take(batch.rows) {
-            let (currency, kind) = (currencies.get(row), types.get(row));
+            let texts = [currencies.get(row), types.get(row), invoices.get(row)];
             let place = match last {
-                Some((p, c, k, place)) if p == *period && c == currency && k == kind => place,
-                _ => self.place(LedgerKey::new(*period, currency, kind)),
+                Some((before, same, place)) if before == *period && same == texts => place,
+                _ => self.place(LedgerKey::new(*period, texts[0], texts[1], texts[2])),
             };
-            last = Some((*period, currency, kind, place));
+            last = Some((*period, texts, place));
             facts.keys.push(place);
         }
     }

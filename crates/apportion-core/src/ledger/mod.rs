@@ -1,7 +1,7 @@
 //! The ledger: everything that came in went out, exactly once.
 //!
 //! What comes in: the facts of each batch (computed once, from source cells), and where each of its line items
-//! went. What goes out: totals per period, currency, line item type and route, and whether they balance. What it
+//! went. What goes out: totals per period, currency, line item type, invoice and route, and whether they balance. What it
 //! must never do: take the way in from the way out. Both sides add the same facts, but at different moments: the
 //! source side when a batch has been read, the other side when a line item has been handed over.
 
@@ -23,6 +23,13 @@ use std::collections::BTreeMap;
 pub enum Destination {
     /// Into an export, by its place in the run's list of exports.
     Export(u32),
+    /// Once more into an export that holds the same share in a further format.
+    Copy {
+        /// The export's place in the run's list.
+        place: u32,
+        /// The place of the export whose share it is.
+        of: u32,
+    },
     /// Withheld from a customer.
     Withheld(Reason, u32),
     /// Nobody's.
@@ -39,7 +46,7 @@ pub struct Ledger {
 /// One line in which the two sides differ.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Imbalance {
-    /// Period, currency and line item type.
+    /// Period, currency, line item type and invoice.
     pub key: LedgerKey,
     /// Rows in the source.
     pub source_rows: u64,
@@ -85,29 +92,43 @@ impl Ledger {
         self.destinations.get(&destination)
     }
 
-    /// Where the source and the sum of all destinations differ; empty when everything is accounted for.
+    /// Where the source and the sum of all destinations differ, or a copy and its share; empty when everything is
+    /// accounted for.
     pub fn imbalances(&self, keys: &FactsReader) -> Vec<Imbalance> {
         let mut handed_over = KeyedTotals::default();
-        for totals in self.destinations.values() {
-            handed_over.merge(totals);
+        let mut imbalances = Vec::new();
+        let none = KeyedTotals::default();
+        for (destination, totals) in &self.destinations {
+            match destination {
+                Destination::Copy { of, .. } => {
+                    let share = self.get(Destination::Export(*of)).unwrap_or(&none);
+                    imbalances.extend(differences(share, totals, keys));
+                }
+                _ => handed_over.merge(totals),
+            }
         }
-        let places = self.source.len().max(handed_over.len());
-        let none = Totals::default();
-        (0..places)
-            .filter_map(|place| {
-                let source = self.source.get(place).unwrap_or(&none);
-                let out = handed_over.get(place).unwrap_or(&none);
-                let differs = source != out;
-                differs.then(|| Imbalance {
-                    key: keys.key(place).cloned().unwrap_or_default(),
-                    source_rows: source.rows(),
-                    handed_over_rows: out.rows(),
-                    unblended_difference: difference(source.unblended_cost(), out.unblended_cost()),
-                    items_differ: source.items_hash() != out.items_hash(),
-                })
-            })
-            .collect()
+        imbalances.extend(differences(&self.source, &handed_over, keys));
+        imbalances
     }
+}
+
+/// Where what went out isn't what came in.
+fn differences(source: &KeyedTotals, handed_over: &KeyedTotals, keys: &FactsReader) -> Vec<Imbalance> {
+    let none = Totals::default();
+    (0..source.len().max(handed_over.len()))
+        .filter_map(|place| {
+            let source = source.get(place).unwrap_or(&none);
+            let out = handed_over.get(place).unwrap_or(&none);
+            let differs = source != out;
+            differs.then(|| Imbalance {
+                key: keys.key(place).cloned().unwrap_or_default(),
+                source_rows: source.rows(),
+                handed_over_rows: out.rows(),
+                unblended_difference: difference(source.unblended_cost(), out.unblended_cost()),
+                items_differ: source.items_hash() != out.items_hash(),
+            })
+        })
+        .collect()
 }
 
 fn difference(left: &ExactSum, right: &ExactSum) -> String {

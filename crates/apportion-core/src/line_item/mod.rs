@@ -116,6 +116,18 @@ impl Cells {
     }
 }
 
+/// A column of a file that isn't a known one, or a key of one of CUR 2.0's maps that isn't.
+#[derive(Debug, Clone)]
+pub struct OtherColumn {
+    /// The snake name: what [`crate::columns::snake_name`] makes of the header. Never that of a known column;
+    /// several columns of a batch may share it, then each row's first cell that isn't blank counts.
+    pub name: Arc<str>,
+    /// The slash name: as the source spells it, or category, `/` and the rest where it is spelt in snake or is a key.
+    pub header: Arc<str>,
+    /// Its cells.
+    pub cells: Cells,
+}
+
 /// Some consecutive line items of one object.
 #[derive(Debug, Clone)]
 pub struct Batch {
@@ -129,6 +141,9 @@ pub struct Batch {
     pub known: Vec<Cells>,
     /// The source's own columns, in the order of the delivery's column list; empty where nobody asked for them.
     pub source: Vec<Cells>,
+    /// Columns and map keys beyond the known ones that hold anything here: the file's columns in its order, then keys
+    /// by map and in byte order. Empty where nobody asked for them.
+    pub other: Vec<OtherColumn>,
 }
 
 impl Batch {

@@ -1,6 +1,6 @@
 use super::ManifestError;
-use crate::columns::{Contract, known};
-use apportion_model::{AccountId, AssemblyId, BillingPeriod, ReportId};
+use crate::columns::{ColumnType, ExportColumn, snake_name};
+use apportion_model::{AccountId, AssemblyId, BillingPeriod, Format, ReportId};
 use serde::{Deserialize, Serialize};
 
 /// The manifest of one of our exports. It has the legacy CUR's shape, so that whatever reads a CUR reads it, and
@@ -17,6 +17,10 @@ pub struct OwnManifest {
     pub period: BillingPeriod,
     /// The target's bucket; a folder's own name.
     pub bucket: String,
+    /// How the data files are written.
+    pub format: Format,
+    /// The export's columns, in order.
+    pub columns: Vec<ExportColumn>,
     /// The data files' keys, in order.
     pub keys: Vec<String>,
     /// The customer proof's key.
@@ -61,21 +65,27 @@ struct ShapeArtifact {
     name: String,
 }
 
-fn columns_of(contract: Contract) -> Vec<ShapeColumn> {
-    contract
-        .columns()
-        .iter()
-        .map(|id| {
-            let column = known().get(*id);
-            let header = column.header.as_deref().unwrap_or(&column.name);
-            let (category, name) = header.split_once('/').unwrap_or(("", header));
-            ShapeColumn {
-                category: category.into(),
-                name: name.into(),
-                kind: column.kind.manifest_name().into(),
-            }
-        })
-        .collect()
+/// A name without a category has a blank one, and reads back without it.
+fn column_to_shape(column: &ExportColumn) -> ShapeColumn {
+    let (category, name) = column.header.split_once('/').unwrap_or(("", &column.header));
+    ShapeColumn { category: category.into(), name: name.into(), kind: column.kind.manifest_name().into() }
+}
+
+fn column_of_shape(shape: ShapeColumn) -> Result<ExportColumn, ManifestError> {
+    let ShapeColumn { category, name, kind } = shape;
+    let kind = ColumnType::of_manifest_name(&kind).ok_or_else(|| {
+        ManifestError::Shape(format!("column {name} has type {kind}, which we never write"))
+    })?;
+    let header = if category.is_empty() { name } else { format!("{category}/{name}") };
+    let name = String::from_utf8_lossy(&snake_name(header.as_bytes())).into_owned();
+    Ok(ExportColumn { name, header, kind })
+}
+
+fn format_names(format: Format) -> (&'static str, &'static str) {
+    match format {
+        Format::CsvGz => ("GZIP", "text/csv"),
+        Format::Parquet => ("Parquet", "Parquet"),
+    }
 }
 
 fn period_text(day: apportion_model::Day) -> String {
@@ -84,14 +94,15 @@ fn period_text(day: apportion_model::Day) -> String {
 }
 
 /// The manifest's text.
-pub fn write_own(manifest: &OwnManifest, contract: Contract) -> Vec<u8> {
+pub fn write_own(manifest: &OwnManifest) -> Vec<u8> {
+    let (compression, content_type) = format_names(manifest.format);
     let shape = Shape {
         assembly_id: manifest.assembly.clone(),
         account: manifest.account.clone(),
-        columns: columns_of(contract),
+        columns: manifest.columns.iter().map(column_to_shape).collect(),
         charset: "UTF-8".into(),
-        compression: "GZIP".into(),
-        content_type: "text/csv".into(),
+        compression: compression.into(),
+        content_type: content_type.into(),
         report_id: manifest.report.clone(),
         report_name: manifest.report.to_string(),
         billing_period: ShapePeriod {
@@ -114,8 +125,8 @@ pub fn write_own(manifest: &OwnManifest, contract: Contract) -> Vec<u8> {
 /// Reads one of our manifests back, as a consumer would.
 ///
 /// # Errors
-/// Text that isn't such a manifest, columns that aren't the contract's, or a period that isn't a month.
-pub fn read_own(bytes: &[u8], contract: Contract) -> Result<OwnManifest, ManifestError> {
+/// Text that isn't such a manifest, a type or format that we never write, or a period that isn't a month.
+pub fn read_own(bytes: &[u8]) -> Result<OwnManifest, ManifestError> {
     let shape: Shape =
         serde_json::from_slice(bytes).map_err(|error| ManifestError::Shape(error.to_string()))?;
     let start = shape.billing_period.start.get(..8).unwrap_or_default();
@@ -124,12 +135,14 @@ pub fn read_own(bytes: &[u8], contract: Contract) -> Result<OwnManifest, Manifes
         start: shape.billing_period.start.clone(),
         end: shape.billing_period.end.clone(),
     })?;
-    if shape.columns != columns_of(contract) {
-        return Err(ManifestError::Shape(format!(
-            "its columns are not those of contract {}",
-            contract.as_str()
-        )));
-    }
+    let written = (shape.compression.as_str(), shape.content_type.as_str());
+    let format =
+        Format::ALL.into_iter().find(|format| format_names(*format) == written).ok_or_else(|| {
+            ManifestError::Shape(format!(
+                "compression {} and content type {} are none of ours",
+                written.0, written.1
+            ))
+        })?;
     let proof = shape.additional_artifact_keys.into_iter().find(|artifact| artifact.artifact_type == "Proof");
     Ok(OwnManifest {
         assembly: shape.assembly_id,
@@ -137,6 +150,8 @@ pub fn read_own(bytes: &[u8], contract: Contract) -> Result<OwnManifest, Manifes
         report: shape.report_id,
         period,
         bucket: shape.bucket,
+        format,
+        columns: shape.columns.into_iter().map(column_of_shape).collect::<Result<_, _>>()?,
         keys: shape.report_keys,
         proof: proof.ok_or_else(|| ManifestError::Shape("it names no proof".into()))?.name,
     })
@@ -145,6 +160,7 @@ pub fn read_own(bytes: &[u8], contract: Contract) -> Result<OwnManifest, Manifes
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::columns::Contract;
 
     #[test]
     fn what_we_write_reads_back_here_and_as_a_legacy_cur() {
@@ -154,13 +170,20 @@ mod tests {
             report: ReportId::new("acme").unwrap(),
             period: BillingPeriod::new(2026, 12).unwrap(),
             bucket: "acme-eco".into(),
+            format: Format::CsvGz,
+            columns: Contract::Eco
+                .fixed()
+                .iter()
+                .map(|id| ExportColumn::known(*id))
+                .chain([ExportColumn::other("margin", "")])
+                .collect(),
             keys: vec!["a/b.csv.gz".into()],
             proof: "a/p.json".into(),
         };
-        let text = write_own(&manifest, Contract::Eco);
-        assert_eq!(read_own(&text, Contract::Eco).unwrap(), manifest);
+        let text = write_own(&manifest);
+        assert_eq!(read_own(&text).unwrap(), manifest);
         let legacy = crate::manifest::read_source(&text).unwrap();
-        assert_eq!(legacy.columns.len(), 244);
+        assert_eq!(legacy.columns.len(), 245);
         assert_eq!(legacy.columns[243], "identity/LineItemId");
         assert_eq!(legacy.keys, manifest.keys);
         assert_eq!(legacy.period, Some(manifest.period));

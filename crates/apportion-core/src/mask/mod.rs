@@ -58,6 +58,8 @@ pub enum Rule {
     Text,
     /// The same, and the account part of `Type:account:name`.
     CreatedBy,
+    /// The payer's name, blank where the payer's id is masked.
+    PayerName,
 }
 
 impl Rule {
@@ -66,8 +68,16 @@ impl Rule {
         match column.kind {
             crate::columns::ColumnType::Double | crate::columns::ColumnType::Timestamp => Self::Keep,
             crate::columns::ColumnType::String if column.account => Self::Account,
-            crate::columns::ColumnType::String if column.name.ends_with("created_by") => Self::CreatedBy,
-            crate::columns::ColumnType::String => Self::Text,
+            crate::columns::ColumnType::String => Self::of_other(&column.name),
+        }
+    }
+
+    /// The rule of a column that is told by its name alone.
+    pub fn of_other(name: &str) -> Self {
+        match name {
+            "bill_payer_account_name" => Self::PayerName,
+            _ if name.ends_with("created_by") => Self::CreatedBy,
+            _ => Self::Text,
         }
     }
 }
@@ -128,9 +138,13 @@ impl Mask {
         let nothing = match rule {
             Rule::Keep => true,
             Rule::Account => cell.is_empty(),
+            Rule::PayerName => self.keep_payer,
             Rule::Text | Rule::CreatedBy => cell.len() < 6 || memchr::memchr(b':', cell).is_none(),
         };
         let Some(own) = self.own.as_ref().filter(|_| !nothing) else { return cell };
+        if rule == Rule::PayerName {
+            return &[];
+        }
         let mut foreign = Vec::new();
         self.places(rule, cell, &mut |place| {
             let id = &cell[place.clone()];
@@ -176,7 +190,7 @@ impl Mask {
     /// Finds the account ids of a cell.
     fn places(&self, rule: Rule, cell: &[u8], found: &mut dyn FnMut(Range<usize>)) {
         match rule {
-            Rule::Keep => {}
+            Rule::Keep | Rule::PayerName => {}
             Rule::Account => found(0..cell.len()),
             Rule::Text | Rule::CreatedBy => {
                 self.arns(cell, found);
@@ -325,6 +339,8 @@ mod tests {
         let two = mask.apply(Rule::Account, b"222222222222", b"999999999999", &mut Vec::new()).to_vec();
         assert!(one != two && one.len() == 12 && one != b"999999999999" && one != b"000000000000");
         assert_eq!(two, mask.apply(Rule::Account, b"222222222222", b"", &mut Vec::new()));
+        assert!(mask.apply(Rule::PayerName, b"The MSP", b"999999999999", &mut Vec::new()).is_empty());
+        assert_eq!(masked(Rule::PayerName, "The MSP"), "The MSP");
         assert!(!format!("{key:?}").contains("0123"));
         assert!(MaskKey::new(b"short").is_none());
     }

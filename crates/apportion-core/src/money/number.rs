@@ -77,6 +77,14 @@ impl Number {
         Ok(Some(Self::Large { digits: Box::new(if negative { -magnitude } else { magnitude }), exponent }))
     }
 
+    /// The digits, and the power of ten of the last of them.
+    pub(super) fn to_parts(&self) -> (BigInt, i32) {
+        match self {
+            Self::Small { digits, exponent } => (BigInt::from(*digits), *exponent),
+            Self::Large { digits, exponent } => (digits.as_ref().clone(), *exponent),
+        }
+    }
+
     /// Appends the form that a line item's hash takes: sign, digits, `e`, exponent; `0` for zero.
     pub fn push_canonical(&self, out: &mut Vec<u8>) {
         match self {

@@ -35,10 +35,7 @@ impl ExactSum {
 
     #[cold]
     fn add_wide(&mut self, number: &Number) {
-        let (digits, exponent) = match number {
-            Number::Small { digits, exponent } => (BigInt::from(*digits), *exponent),
-            Number::Large { digits, exponent } => (digits.as_ref().clone(), *exponent),
-        };
+        let (digits, exponent) = number.to_parts();
         let units = digits * ten_to(exponent - WIDE_EXPONENT);
         *self.wide.get_or_insert_default().as_mut() += units;
     }
@@ -71,7 +68,7 @@ impl ExactSum {
         if units < BigInt::zero() { Self { fast: 0, wide: Some(Box::new(-units)) } } else { self.clone() }
     }
 
-    fn units(&self) -> BigInt {
+    pub(super) fn units(&self) -> BigInt {
         let fast = BigInt::from(self.fast) * ten_to(FAST_EXPONENT - WIDE_EXPONENT);
         match &self.wide {
             Some(wide) => fast + wide.as_ref(),

@@ -4,13 +4,16 @@
 //! anything of another customer, or of the source beyond its version, into a customer's proof.
 //! The fields are described in docs/delivery-format.md, section 7.
 
+use crate::columns::{Contract, ExportColumn, HeaderStyle};
 use crate::ledger::TotalsJson;
 use crate::route::{OwnedAccount, Reason};
-use apportion_model::{AccountId, AssemblyId, BillingPeriod, CustomerId, ReportId, SourceName};
+use apportion_model::{
+    AccountId, AssemblyId, BillingPeriod, CustomerId, Format, Layout, ReportId, SourceName,
+};
 use serde::{Deserialize, Serialize};
 
 /// Raised whenever a delivered byte could change; part of every assembly id.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 /// Ends a cell in the text that a delivered row's hash is taken of; no UTF-8 text holds this byte.
 pub const CELL_END: u8 = 0xFF;
@@ -84,15 +87,19 @@ pub struct CustomerProof {
     /// The month.
     pub billing_period: BillingPeriod,
     /// Which columns.
-    pub contract: String,
+    pub contract: Contract,
     /// Which key layout.
-    pub layout: String,
+    pub layout: Layout,
     /// Which file format.
-    pub format: String,
+    pub format: Format,
+    /// How the header row is written.
+    pub header: HeaderStyle,
     /// `sorted` or `source`.
     pub order: String,
-    /// `multi-member`.
+    /// `multi-member`, `single`, or `none` for Parquet.
     pub gzip: String,
+    /// Its columns, in order.
+    pub columns: Vec<ExportColumn>,
     /// `mask` or `faithful`.
     pub privacy: String,
     /// `keep` or `mask`.
@@ -111,6 +118,19 @@ pub struct CustomerProof {
     pub totals: Vec<TotalsJson>,
     /// Totals of what was withheld from the customer; on its first export only.
     pub withheld: Vec<ReasonTotals>,
+    /// What a Parquet file can't hold as it came; empty for csv.gz.
+    pub representation: Vec<Representation>,
+}
+
+/// By how much the stored cells of one column differ from the source's text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Representation {
+    /// The snake name.
+    pub column: String,
+    /// The exact sum of (stored double - the text's number); None for columns that aren't doubles.
+    pub difference: Option<String>,
+    /// Texts that the type can't hold at all.
+    pub not_represented: u64,
 }
 
 /// An export as the master proof names it.
@@ -124,6 +144,12 @@ pub struct MasterExport {
     pub assembly_id: AssemblyId,
     /// The one account, with `sharing = "account"`.
     pub linked_account: Option<AccountId>,
+    /// Which file format. Exports of one customer and account that differ in it alone hold the same line items.
+    pub format: Format,
+    /// The manifest's key in the customer's target.
+    pub manifest: String,
+    /// The customer proof's key in the customer's target.
+    pub proof: String,
     /// Line items.
     pub rows: u64,
     /// Totals.
@@ -181,17 +207,66 @@ pub struct MasterProof {
     pub withheld: Vec<MasterWithheld>,
     /// What is in nobody's share.
     pub unassigned: MasterUnassigned,
+    /// The payer accounts of its line items.
+    pub payers: Vec<AccountId>,
+    /// The source's columns, by name.
+    pub columns: Vec<SourceColumn>,
     /// What else should be known.
     pub observations: Vec<String>,
 }
 
-/// Names the newest master proof of a month.
+/// A column of the source.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceColumn {
+    /// The snake name.
+    pub name: String,
+    /// Its type in the files; several, joined by `|`, where they differ.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// How many of the delivery's files have it.
+    pub files: u32,
+}
+
+/// Names the newest master proof of a month, and those before it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MasterPointer {
+    /// The newest.
+    #[serde(flatten)]
+    pub newest: MasterEntry,
+    /// Those before it, the newest first.
+    pub older: Vec<MasterEntry>,
+}
+
+/// One delivery as the pointer names it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MasterEntry {
     /// The id of the whole delivery.
     pub delivery_id: AssemblyId,
     /// The master proof's key.
     pub proof: String,
+}
+
+impl MasterPointer {
+    /// The pointer after one more delivery; one that was there before moves to the front.
+    pub fn after(before: Option<Self>, newest: MasterEntry) -> Self {
+        let mut older: Vec<MasterEntry> =
+            before.map(|pointer| [vec![pointer.newest], pointer.older].concat()).unwrap_or_default();
+        older.retain(|entry| *entry != newest);
+        Self { newest, older }
+    }
+}
+
+/// What the MSP has decided about a month.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeriodState {
+    /// `locked`.
+    pub state: String,
+    /// Why, in the words of who did it.
+    pub reason: String,
+    /// The delivery that stays.
+    pub delivery_id: AssemblyId,
+    /// The source version that it was made of.
+    pub source_version: String,
 }
 
 /// The source generation that a manifest stands for. It travels beside the manifest, never in it.

@@ -39,7 +39,7 @@ pub enum Reason {
     PayerCommitment,
     /// The payer's own usage.
     PayerUsage,
-    /// A split-cost row, which would be an empty shell in contract `eco`.
+    /// A split-cost line item, which would be an empty shell in contract `eco`.
     WithheldSplitCost,
     /// A line item type that the customer's settings withhold.
     WithheldType,
@@ -109,6 +109,8 @@ pub struct RoutedCustomer {
     pub accounts: Accounts,
     /// Line item types that are withheld from the share.
     pub withhold: Vec<String>,
+    /// Whether its contract has columns for split-cost line items.
+    pub carries_split_cost: bool,
 }
 
 /// A date that can't be read.
@@ -128,6 +130,7 @@ pub struct DateError {
 pub struct Router {
     membership: Membership,
     withhold: Vec<Vec<Vec<u8>>>,
+    carries_split_cost: Vec<bool>,
     default_period: BillingPeriod,
 }
 
@@ -142,6 +145,7 @@ impl Router {
                 .iter()
                 .map(|customer| customer.withhold.iter().map(|kind| kind.as_bytes().to_vec()).collect())
                 .collect(),
+            carries_split_cost: customers.iter().map(|customer| customer.carries_split_cost).collect(),
             default_period,
         })
     }
@@ -190,7 +194,8 @@ impl Router {
     fn owned(&self, batch: &Batch, row: usize, customer: u32) -> Route {
         let columns = known().well_known();
         let withheld = |reason| Route::Unassigned { reason, owner: Some(customer) };
-        if !batch.column(columns.split_parent).get(row).is_empty() {
+        let carries = self.carries_split_cost.get(customer as usize).copied().unwrap_or_default();
+        if !carries && !batch.column(columns.split_parent).get(row).is_empty() {
             return withheld(Reason::WithheldSplitCost);
         }
         let types = self.withhold.get(customer as usize).map_or(&[][..], Vec::as_slice);

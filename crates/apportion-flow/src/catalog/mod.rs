@@ -6,9 +6,8 @@
 
 use crate::outcome::Kind;
 use crate::storage::{Bucket, StorageError};
-use apportion_core::columns::Contract;
 use apportion_core::manifest::{OwnManifest, read_own};
-use apportion_core::proof::{CustomerProof, FORMAT_VERSION, Generation};
+use apportion_core::proof::{CustomerProof, FORMAT_VERSION, Generation, MasterPointer, MasterProof};
 use apportion_model::AssemblyId;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -62,7 +61,7 @@ impl CatalogError {
 /// A target that can't be read.
 pub fn live(target: &dyn Bucket, manifest_key: &str, generation_key: &str) -> Result<Live, CatalogError> {
     let bytes = target.read(manifest_key, 64 << 20)?;
-    let manifest = bytes.as_deref().and_then(|bytes| read_own(bytes, Contract::Eco).ok());
+    let manifest = bytes.as_deref().and_then(|bytes| read_own(bytes).ok());
     let generation =
         target.read(generation_key, 1 << 16)?.and_then(|bytes| serde_json::from_slice(&bytes).ok());
     Ok(Live { bytes, manifest, generation })
@@ -74,6 +73,22 @@ pub fn live_proof(target: &dyn Bucket, live: &Live) -> Option<CustomerProof> {
     let key = &live.manifest.as_ref()?.proof;
     let bytes = target.read(key, 256 << 20).ok()??;
     serde_json::from_slice(&bytes).ok()
+}
+
+/// What the MSP's place says is the newest master proof of a month; None if there is none that can be read.
+///
+/// # Errors
+/// A place that can't be read.
+pub fn master_pointer(msp: &dyn Bucket, key: &str) -> Result<Option<MasterPointer>, StorageError> {
+    Ok(msp.read(key, 16 << 20)?.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+}
+
+/// A master proof; None if there is none of that key, or it can't be read.
+///
+/// # Errors
+/// A place that can't be read.
+pub fn master_proof(msp: &dyn Bucket, key: &str) -> Result<Option<MasterProof>, StorageError> {
+    Ok(msp.read(key, 256 << 20)?.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
 }
 
 impl Live {
@@ -104,22 +119,21 @@ mod tests {
 
     #[test]
     fn a_manifest_never_goes_back_by_itself() {
-        let text = apportion_core::manifest::write_own(
-            &OwnManifest {
-                assembly: AssemblyId::from_source("live"),
-                account: apportion_model::AccountId::from_data("1"),
-                report: apportion_model::ReportId::new("r").unwrap(),
-                period: apportion_model::BillingPeriod::new(2026, 10).unwrap(),
-                bucket: "b".into(),
-                keys: vec![],
-                proof: "p".into(),
-            },
-            Contract::Eco,
-        );
+        let text = apportion_core::manifest::write_own(&OwnManifest {
+            assembly: AssemblyId::from_source("live"),
+            account: apportion_model::AccountId::from_data("1"),
+            report: apportion_model::ReportId::new("r").unwrap(),
+            period: apportion_model::BillingPeriod::new(2026, 10).unwrap(),
+            bucket: "b".into(),
+            format: apportion_model::Format::CsvGz,
+            columns: vec![],
+            keys: vec![],
+            proof: "p".into(),
+        });
         let generation =
             |generation, version: &str| Generation { generation, source_version: version.into() };
         let live = Live {
-            manifest: read_own(&text, Contract::Eco).ok(),
+            manifest: read_own(&text).ok(),
             bytes: Some(text),
             generation: Some(generation(5, "five")),
         };

@@ -1,10 +1,11 @@
 use super::file::{CheckError, Expected, check_stream};
+use super::parquet::check_parquet_file;
 use crate::outcome::Kind;
 use crate::storage::{Bucket, StorageError};
-use apportion_core::columns::{Contract, known};
+use apportion_core::columns::{Contract, ExportColumn, HeaderStyle};
 use apportion_core::manifest::{OwnManifest, read_own};
 use apportion_core::proof::{CustomerProof, ProofAccounts, ProofFile};
-use apportion_model::{BillingPeriod, ObjectKey, ReportId};
+use apportion_model::{BillingPeriod, ExportPlace, Format, Layout, ObjectKey, ReportId};
 use serde::Serialize;
 use std::collections::HashSet;
 
@@ -54,7 +55,7 @@ pub enum VerifyError {
     Storage(#[from] StorageError),
     /// There is no manifest.
     #[error(
-        "{0} holds no manifest (manifests/<period>/<report id>-Manifest.json) that matches: nothing was delivered here yet, or the target is another one"
+        "{0} holds no manifest (manifests/<period>/<report id>-Manifest.json, or <report id>/<period>/<report id>-Manifest.json) that matches: nothing was delivered here yet, or the target is another one"
     )]
     Nothing(String),
     /// Somebody asked to stop.
@@ -84,14 +85,14 @@ pub fn verify(
 ) -> Result<Verdict, VerifyError> {
     let mut exports = Vec::new();
     for object in target.list()? {
-        let Some((period, report)) = manifest_place(&object.key) else { continue };
+        let Some((layout, period, report)) = manifest_place(&object.key) else { continue };
         if periods.is_some_and(|wanted| !wanted.contains(&period)) {
             continue;
         }
         if interrupted() {
             return Err(VerifyError::Interrupted);
         }
-        exports.push(verify_export(target, &object.key, period, &report)?);
+        exports.push(verify_export(target, &object.key, layout, period, &report)?);
     }
     if exports.is_empty() {
         return Err(VerifyError::Nothing(target.place()));
@@ -99,15 +100,21 @@ pub fn verify(
     Ok(Verdict { target: target.place(), exports })
 }
 
-fn manifest_place(key: &str) -> Option<(BillingPeriod, ReportId)> {
-    let (period, name) = key.strip_prefix("manifests/")?.split_once('/')?;
-    let report = name.strip_suffix("-Manifest.json")?;
-    Some((BillingPeriod::parse(period).ok()?, ReportId::new(report).ok()?))
+/// Which export a manifest is the pointer of, by its key.
+fn manifest_place(key: &str) -> Option<(Layout, BillingPeriod, ReportId)> {
+    let (folder, name) = key.rsplit_once('/')?;
+    let report = ReportId::new(name.strip_suffix("-Manifest.json")?).ok()?;
+    let period = BillingPeriod::parse(folder.rsplit('/').next()?).ok()?;
+    let is_pointer =
+        |layout: &Layout| ObjectKey::Manifest { layout: *layout, period, report: &report }.to_string() == key;
+    let layout = Layout::ALL.into_iter().find(is_pointer)?;
+    Some((layout, period, report))
 }
 
 fn verify_export(
     target: &dyn Bucket,
     key: &str,
+    layout: Layout,
     period: BillingPeriod,
     report: &ReportId,
 ) -> Result<ExportVerdict, VerifyError> {
@@ -121,7 +128,7 @@ fn verify_export(
         problems: Vec::new(),
     };
     let bytes = target.read(key, MANIFEST_LIMIT)?.unwrap_or_default();
-    let manifest = match read_own(&bytes, Contract::Eco) {
+    let manifest = match read_own(&bytes) {
         Ok(manifest) => manifest,
         Err(error) => {
             verdict.problems.push(format!("{key}: {error}"));
@@ -131,6 +138,7 @@ fn verify_export(
     verdict.assembly_id = manifest.assembly.to_string();
     verdict.files = manifest.keys.len();
     check_places(key, &manifest, period, report, &mut verdict.problems);
+    check_assembly_manifest(target, layout, &manifest, &bytes, &mut verdict.problems)?;
     let proof = read_proof(target, &manifest, &mut verdict.problems)?;
     if let Some(proof) = &proof {
         compare_proof(&manifest, proof, &mut verdict.problems);
@@ -160,6 +168,44 @@ fn check_places(
         } else if !named.contains(&own_folder) {
             problems.push(format!("{key}: {named} isn't in the folder of assembly {}", manifest.assembly));
         }
+    }
+}
+
+/// The assembly's own manifest says the same, to the last byte.
+fn check_assembly_manifest(
+    target: &dyn Bucket,
+    layout: Layout,
+    manifest: &OwnManifest,
+    bytes: &[u8],
+    problems: &mut Vec<String>,
+) -> Result<(), VerifyError> {
+    let OwnManifest { account, period, assembly, report, .. } = manifest;
+    let place = ExportPlace { layout, account, period: *period, assembly, report };
+    let key = ObjectKey::AssemblyManifest(place).to_string();
+    if ObjectKey::check_relative(&key).is_err() {
+        return Ok(());
+    }
+    match target.read(&key, MANIFEST_LIMIT)? {
+        None => problems.push(format!("{key} isn't there")),
+        Some(own) if own != bytes => problems.push(format!("{key} isn't the manifest that is live")),
+        Some(_) => {}
+    }
+    Ok(())
+}
+
+/// The columns of an export are those that its contract allows, in the order it sets.
+fn check_columns(contract: Contract, columns: &[ExportColumn], problems: &mut Vec<String>) {
+    let fixed = contract.fixed();
+    let (first, rest) = columns.split_at(fixed.len().min(columns.len()));
+    let fixed = fixed.iter().map(|id| ExportColumn::known(*id));
+    if !first.iter().cloned().eq(fixed) {
+        problems.push(format!("the columns aren't those of contract {}", contract.as_str()));
+    }
+    for column in rest.iter().filter(|column| !contract.takes(&column.name)) {
+        problems.push(format!("column {} is none of contract {}", column.name, contract.as_str()));
+    }
+    if !rest.is_sorted_by(|left, right| left.name < right.name) {
+        problems.push("the columns behind the contract's own aren't in byte order".to_owned());
     }
 }
 
@@ -194,6 +240,10 @@ fn compare_proof(manifest: &OwnManifest, proof: &CustomerProof, problems: &mut V
             named.len()
         ));
     }
+    if proof.columns != manifest.columns || proof.format != manifest.format {
+        problems.push("the proof tells other columns or another format than the manifest".to_owned());
+    }
+    check_columns(proof.contract, &manifest.columns, problems);
     if proof.assembly_id != manifest.assembly
         || proof.report_id != manifest.report
         || proof.billing_period != manifest.period
@@ -216,9 +266,6 @@ fn verify_files(
     proof: Option<&CustomerProof>,
     verdict: &mut ExportVerdict,
 ) -> Result<(), VerifyError> {
-    let contract = Contract::Eco.columns();
-    let header: Vec<String> = contract.iter().map(|id| known().get(*id).name.clone()).collect();
-    let place = contract.iter().position(|id| *id == known().well_known().usage_account);
     let accounts: Option<HashSet<Vec<u8>>> =
         proof.and_then(|proof| match (&proof.linked_account, &proof.accounts) {
             (Some(account), _) => Some([account.as_str().as_bytes().to_vec()].into()),
@@ -227,6 +274,8 @@ fn verify_files(
                 Some(list.iter().map(|account| account.id.as_str().as_bytes().to_vec()).collect())
             }
         });
+    // Without the proof the style of the header isn't known; that it is missing is told already.
+    let style = proof.map_or(HeaderStyle::Snake, |proof| proof.header);
     for key in &manifest.keys {
         if ObjectKey::check_relative(key).is_err() {
             continue;
@@ -237,12 +286,16 @@ fn verify_files(
         };
         let said = proof.and_then(|proof| proof.files.iter().find(|file| file.key == *key));
         let expected = Expected {
-            header: &header,
+            header: manifest.columns.iter().map(|column| column.title(style).to_owned()).collect(),
             rows: said.map_or(0, |said| said.rows),
             rows_hash: said.and_then(|said| u128::from_str_radix(&said.rows_hash, 16).ok()),
-            accounts: place.zip(accounts.as_ref()),
+            accounts: accounts.as_ref(),
         };
-        match check_stream(key, file, &expected) {
+        let checked = match manifest.format {
+            Format::CsvGz => check_stream(key, file, &expected),
+            Format::Parquet => check_parquet_file(key, file, &manifest.columns, &expected),
+        };
+        match checked {
             Ok(checked) => {
                 verdict.rows += checked.rows;
                 compare_bytes(key, said, &checked.sha256, checked.bytes, &mut verdict.problems);

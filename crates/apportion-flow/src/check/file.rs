@@ -1,5 +1,6 @@
 use crate::csv_gz::{CsvGz, CsvGzError};
 use crate::outcome::Kind;
+use apportion_core::columns::{ExportColumn, known};
 use apportion_core::proof::CELL_END;
 use std::collections::HashSet;
 use std::fs::File;
@@ -10,14 +11,14 @@ use xxhash_rust::xxh3::xxh3_128;
 /// What a finished file must be.
 #[derive(Debug)]
 pub struct Expected<'a> {
-    /// The header, column by column.
-    pub header: &'a [String],
+    /// The header row, column by column; nothing for Parquet, whose columns have types as well.
+    pub header: Vec<String>,
     /// Rows without the header.
     pub rows: u64,
     /// Sum of the rows' hashes; None where only the rest is known.
     pub rows_hash: Option<u128>,
-    /// The place of the usage account among the columns, and the accounts that may stand there; None for any.
-    pub accounts: Option<(usize, &'a HashSet<Vec<u8>>)>,
+    /// The usage accounts that may stand in it; None for any.
+    pub accounts: Option<&'a HashSet<Vec<u8>>>,
 }
 
 /// What a file is found to be.
@@ -43,6 +44,14 @@ pub enum CheckError {
         file: String,
         /// What is wrong.
         source: CsvGzError,
+    },
+    /// It isn't Parquet.
+    #[error("{file}: {problem}")]
+    Parquet {
+        /// The file.
+        file: String,
+        /// What is wrong.
+        problem: String,
     },
     /// It has another header.
     #[error("{file}: the header isn't the contract's (column {column}: {found:?} where {expected:?} is due)")]
@@ -113,11 +122,12 @@ pub(super) fn check_stream(
 ) -> Result<Checked, CheckError> {
     let wrong = |source| CheckError::Decode { file: name.to_owned(), source };
     let mut csv = CsvGz::open(stream).map_err(wrong)?;
-    check_header(name, &csv.headers, expected.header)?;
+    check_header(name, &csv.headers, &expected.header)?;
+    let place = account_place(&csv.headers);
     let (mut rows, mut rows_hash, mut hashed) = (0u64, 0u128, Vec::new());
     while let Some((first, block)) = csv.next_block().map_err(wrong)? {
         for row in 0..block.rows() {
-            if let Some((place, accounts)) = expected.accounts {
+            if let Some((place, accounts)) = place.zip(expected.accounts) {
                 let account = block.get(row, place);
                 if !accounts.contains(account) {
                     return Err(CheckError::Stray {
@@ -144,6 +154,12 @@ pub(super) fn check_stream(
         return Err(CheckError::Cells { file: name.to_owned() });
     }
     Ok(Checked { sha256, bytes, rows, rows_hash })
+}
+
+/// Where the usage account stands, in either style of header.
+fn account_place(header: &[String]) -> Option<usize> {
+    let column = ExportColumn::known(known().well_known().usage_account);
+    header.iter().position(|title| *title == column.name || *title == column.header)
 }
 
 fn check_header(name: &str, found: &[String], expected: &[String]) -> Result<(), CheckError> {

@@ -6,6 +6,8 @@
 
 mod consumer;
 mod file;
+mod parquet;
 
 pub use consumer::{ExportVerdict, Verdict, VerifyError, verify};
 pub use file::{CheckError, Checked, Expected, check_file};
+pub use parquet::check_parquet;

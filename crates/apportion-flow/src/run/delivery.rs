@@ -1,17 +1,18 @@
-use super::exports::{Export, exports_of};
+use super::exports::{Delivered, Export, exports_of};
 use super::publishing::{commit_all, put_proofs, re_pin};
 use super::report::{CustomerReport, PeriodReport, State, UnassignedReport};
-use super::request::DeliverRequest;
+use super::request::{DeliverRequest, SourceRequest};
 use super::written::{Pass, Written, write};
 use super::{RunError, Watcher};
-use crate::catalog::{Standing, assembly_id, live_proof};
-use crate::source::{FoundDelivery, Observations, Pin, peek, pin};
+use crate::catalog::{Standing, assembly_id, live_proof, master_pointer, master_proof};
+use crate::source::{FoundDelivery, Observations, Pin, pin};
+use apportion_core::columns::{ExportColumn, drift};
 use apportion_core::ledger::{Destination, LedgerKey, TotalsJson};
 use apportion_core::money::{ExactSum, Number};
 use apportion_core::proof::MasterPointer;
 use apportion_core::route::Reason;
 use apportion_model::{AssemblyId, ObjectKey};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Line item types that AWS documents or that real files hold; others are copied and reported.
 const KNOWN_TYPES: [&str; 19] = [
@@ -39,19 +40,18 @@ const KNOWN_TYPES: [&str; 19] = [
 /// One delivery, from its pin to its commit.
 pub(super) fn run(
     request: &DeliverRequest,
+    source: &SourceRequest,
     report: &str,
     delivery: &FoundDelivery,
     watcher: &dyn Watcher,
 ) -> Result<PeriodReport, RunError> {
     let period = delivery.period;
-    let bucket = request.source.bucket.as_ref();
     watcher.stage(&format!("{}: pinning", period.month_text()), None);
-    let pin = pin(bucket, delivery)?;
-    let payer = peek(bucket, delivery.kind, delivery.encoding, &delivery.keys)?.payer;
+    let pin = pin(source.bucket.as_ref(), delivery)?;
     let mut observations = Observations::default();
-    let mut exports = exports_of(request, period, &pin, payer.as_ref(), &mut observations)?;
-    let delivery_id = delivery_id(request, &pin, &exports);
-    let pass = Pass { request, delivery, pin: &pin, period, delivery_id: &delivery_id, watcher };
+    let mut exports = exports_of(&Delivered { request, source, delivery, pin: &pin }, &mut observations)?;
+    let delivery_id = delivery_id(source, &pin, &exports);
+    let pass = Pass { request, source, delivery, pin: &pin, period, delivery_id: &delivery_id, watcher };
     if !request.dry_run && is_done(&pass, &exports)? {
         return Ok(unchanged(&pass, report, &exports));
     }
@@ -66,8 +66,9 @@ pub(super) fn run(
         return Err(RunError::Unbalanced { period, imbalances });
     }
     let texts = texts_of(request, delivery, &written, observations);
+    let drift = drift_of(&pass, &written)?;
     if request.dry_run {
-        return Ok(report_of(&pass, report, &exports, &written, None, texts));
+        return Ok(PeriodReport { drift, ..report_of(&pass, report, &exports, &written, None, texts) });
     }
     watcher.stage(&format!("{}: publishing", period.month_text()), None);
     let master = put_proofs(&pass, report, &mut exports, &written, &texts)?;
@@ -76,15 +77,15 @@ pub(super) fn run(
         return Err(RunError::Interrupted);
     }
     commit_all(&pass, &mut exports, &written, master.as_deref())?;
-    Ok(report_of(&pass, report, &exports, &written, master, texts))
+    Ok(PeriodReport { drift, ..report_of(&pass, report, &exports, &written, master, texts) })
 }
 
 /// The id of the whole delivery: the source's version, every export's id, and this program's version, because the
 /// master proof holds sentences.
-fn delivery_id(request: &DeliverRequest, pin: &Pin, exports: &[Export<'_>]) -> AssemblyId {
+fn delivery_id(source: &SourceRequest, pin: &Pin, exports: &[Export<'_>]) -> AssemblyId {
     let ids: Vec<(&str, &AssemblyId)> =
         exports.iter().map(|export| (export.report.as_str(), &export.assembly)).collect();
-    assembly_id(&("delivery", env!("CARGO_PKG_VERSION"), &request.source.name, &pin.version, ids))
+    assembly_id(&("delivery", env!("CARGO_PKG_VERSION"), &source.name, &pin.version, ids))
 }
 
 /// Whether everything this run could write is live already.
@@ -93,11 +94,9 @@ fn is_done(pass: &Pass<'_>, exports: &[Export<'_>]) -> Result<bool, RunError> {
         return Ok(false);
     }
     let Some(msp) = &pass.request.msp else { return Ok(true) };
-    let key = ObjectKey::MasterPointer { source: &pass.request.source.name, period: pass.period }.to_string();
-    let pointer: Option<MasterPointer> =
-        msp.read(&key, 1 << 20)?.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-    let Some(pointer) = pointer else { return Ok(false) };
-    Ok(pointer.delivery_id == *pass.delivery_id && msp.info(&pointer.proof)?.is_some())
+    let key = ObjectKey::MasterPointer { source: &pass.source.name, period: pass.period }.to_string();
+    let Some(MasterPointer { newest, .. }) = master_pointer(msp.as_ref(), &key)? else { return Ok(false) };
+    Ok(newest.delivery_id == *pass.delivery_id && msp.info(&newest.proof)?.is_some())
 }
 
 fn texts_of(
@@ -156,12 +155,17 @@ fn report_of(
         .map(|(place, export)| {
             let mut customer =
                 customer_report(export, if pass.request.dry_run { State::Planned } else { State::Delivered });
-            if let Some(totals) = written.ledger.get(Destination::Export(place as u32)) {
+            if let Some(totals) = written.ledger.get(export.destination(place)) {
                 customer.rows = totals.rows();
                 customer.unblended_cost = as_text(totals.unblended_by_currency(&written.keys));
             }
-            customer.files = written.files[place].len();
-            customer.bytes = written.files[place].iter().map(|file| file.bytes).sum();
+            let columns = &written.exports[place].columns;
+            if let Some(live) = export.live.manifest.as_ref().filter(|_| !columns.is_empty()) {
+                customer.columns_added = missing_from(&live.columns, columns);
+                customer.columns_gone = missing_from(columns, &live.columns);
+            }
+            customer.files = written.exports[place].files.len();
+            customer.bytes = written.exports[place].files.iter().map(|file| file.bytes).sum();
             customer
         })
         .collect();
@@ -170,7 +174,7 @@ fn report_of(
         .destinations()
         .filter_map(|(to, totals)| {
             let (reason, owner) = match to {
-                Destination::Export(_) => return None,
+                Destination::Export(_) | Destination::Copy { .. } => return None,
                 Destination::Withheld(reason, owner) => (reason, pass.request.customers.get(owner as usize)),
                 Destination::Nobody(reason) => (reason, None),
             };
@@ -194,6 +198,27 @@ fn report_of(
     }
 }
 
+/// The names of columns that another list doesn't have.
+fn missing_from(there: &[ExportColumn], here: &[ExportColumn]) -> Vec<String> {
+    let there: BTreeSet<&str> = there.iter().map(|column| column.name.as_str()).collect();
+    here.iter().map(|column| &column.name).filter(|name| !there.contains(name.as_str())).cloned().collect()
+}
+
+/// How the source's columns differ from the last delivery's that the MSP's place knows of: of this month, or else of
+/// the month before.
+fn drift_of(pass: &Pass<'_>, written: &Written) -> Result<Vec<String>, RunError> {
+    let Some(msp) = &pass.request.msp else { return Ok(Vec::new()) };
+    for (period, when) in [(pass.period, "the delivery before"), (pass.period.previous(), "the month before")]
+    {
+        let key = ObjectKey::MasterPointer { source: &pass.source.name, period }.to_string();
+        let Some(pointer) = master_pointer(msp.as_ref(), &key)? else { continue };
+        let Some(proof) = master_proof(msp.as_ref(), &pointer.newest.proof)? else { continue };
+        let texts = drift(&proof.columns, &written.source_columns);
+        return Ok(texts.into_iter().map(|text| format!("against {when}: {text}")).collect());
+    }
+    Ok(Vec::new())
+}
+
 /// Nothing was read: what is live tells the numbers.
 fn unchanged(pass: &Pass<'_>, report: &str, exports: &[Export<'_>]) -> PeriodReport {
     let customers = exports
@@ -211,6 +236,7 @@ fn unchanged(pass: &Pass<'_>, report: &str, exports: &[Export<'_>]) -> PeriodRep
 fn empty_report(pass: &Pass<'_>, report: &str) -> PeriodReport {
     PeriodReport {
         billing_period: pass.period.to_string(),
+        source: pass.source.name.to_string(),
         report: report.to_owned(),
         kind: pass.delivery.kind.as_str().to_owned(),
         source_assembly_id: pass.delivery.assembly.to_string(),
@@ -220,11 +246,12 @@ fn empty_report(pass: &Pass<'_>, report: &str) -> PeriodReport {
         unassigned: Vec::new(),
         master_proof: None,
         observations: Vec::new(),
+        drift: Vec::new(),
     }
 }
 
 fn customer_report(export: &Export<'_>, otherwise: State) -> CustomerReport {
-    let before = live_proof(export.customer.target.as_ref(), &export.live);
+    let before = live_proof(export.target.as_ref(), &export.live);
     let state = match (&export.failure, export.wanted, &export.standing) {
         (Some(_), _, _) => State::Failed,
         (None, false, _) => State::NotChosen,
@@ -235,16 +262,19 @@ fn customer_report(export: &Export<'_>, otherwise: State) -> CustomerReport {
         customer: export.customer.routed.id.to_string(),
         name: export.customer.name.clone(),
         report_id: export.report.to_string(),
+        format: export.format,
         state,
         rows: 0,
         unblended_cost: BTreeMap::new(),
         rows_before: before.as_ref().map(|proof| proof.rows),
         unblended_cost_before: before.map(|proof| unblended_of(&proof.totals)).unwrap_or_default(),
+        columns_added: Vec::new(),
+        columns_gone: Vec::new(),
         files: 0,
         bytes: 0,
         assembly_id: export.assembly.to_string(),
-        target: export.customer.target.place(),
-        manifest: export.manifest_key.clone(),
+        target: export.target.place(),
+        manifest: export.manifest_key(),
         error: export.failure.as_ref().map(ToString::to_string),
         failure: export.failure.as_ref().map(RunError::kind),
     }

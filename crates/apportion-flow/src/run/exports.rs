@@ -1,26 +1,35 @@
-use super::request::{Customer, DeliverRequest};
-use super::{RequestError, RunError};
+use super::RunError;
+use super::request::{Customer, DeliverRequest, SourceRequest};
 use crate::catalog::{self, Live, Standing, assembly_id};
-use crate::source::{Observations, Pin};
+use crate::source::{FoundDelivery, Observations, Pin, peek};
 use crate::split::Lanes;
+use crate::storage::Bucket;
+use apportion_core::columns::Contract;
+use apportion_core::ledger::Destination;
 use apportion_core::mask::{Mask, MaskKey};
 use apportion_core::proof::{AllAccounts, Generation, ProofAccounts};
 use apportion_core::route::{Accounts, OwnedAccount};
-use apportion_model::{AccountId, AssemblyId, BillingPeriod, ObjectKey, ReportId};
+use apportion_model::{
+    AccountId, AssemblyId, BillingPeriod, ExportPlace, Format, Layout, ObjectKey, ReportId,
+};
 use serde::Serialize;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// One export of one delivery: who, under which names, and where it stands.
 pub(super) struct Export<'a> {
     pub(super) customer_place: usize,
     pub(super) customer: &'a Customer,
+    /// The place of the export whose share this one holds: its own, or that of the same share's first format.
+    pub(super) share: usize,
     pub(super) linked: Option<AccountId>,
+    pub(super) format: Format,
     pub(super) report: ReportId,
+    pub(super) target: Arc<dyn Bucket>,
+    pub(super) period: BillingPeriod,
     pub(super) folder: AccountId,
     pub(super) accounts: ProofAccounts,
     pub(super) assembly: AssemblyId,
-    pub(super) manifest_key: String,
-    pub(super) generation_key: String,
     pub(super) live: Live,
     pub(super) standing: Standing,
     /// Whether this run is to deliver it.
@@ -38,9 +47,9 @@ struct Identity<'a> {
     linked_account: Option<&'a AccountId>,
     report_id: &'a ReportId,
     folder: &'a AccountId,
-    contract: &'a str,
-    layout: &'a str,
-    format: &'a str,
+    contract: Contract,
+    layout: Layout,
+    format: Format,
     header: &'a str,
     order: &'a str,
     gzip: &'a str,
@@ -67,6 +76,13 @@ pub(super) fn key_text(customer: &Customer, key: Option<&MaskKey>) -> String {
     }
 }
 
+pub(super) fn gzip(customer: &Customer, format: Format) -> &'static str {
+    match format {
+        Format::CsvGz => customer.gzip.as_str(),
+        Format::Parquet => "none",
+    }
+}
+
 /// The accounts of a customer that bear on a month.
 fn accounts_of(customer: &Customer, period: BillingPeriod) -> ProofAccounts {
     match customer.routed.accounts.bearing_on(period) {
@@ -75,16 +91,24 @@ fn accounts_of(customer: &Customer, period: BillingPeriod) -> ProofAccounts {
     }
 }
 
-/// All exports of a delivery. The payer is that of its first line item.
+/// What all exports of a delivery are made for.
+pub(super) struct Delivered<'a> {
+    pub(super) request: &'a DeliverRequest,
+    pub(super) source: &'a SourceRequest,
+    pub(super) delivery: &'a FoundDelivery,
+    pub(super) pin: &'a Pin,
+}
+
+/// All exports of a delivery.
 pub(super) fn exports_of<'a>(
-    request: &'a DeliverRequest,
-    period: BillingPeriod,
-    pin: &Pin,
-    payer_account: Option<&AccountId>,
+    delivered: &Delivered<'a>,
     observations: &mut Observations,
 ) -> Result<Vec<Export<'a>>, RunError> {
-    let mut exports = Vec::new();
-    for (place, customer) in request.customers.iter().enumerate() {
+    let Delivered { request, source, delivery, pin } = *delivered;
+    let period = delivery.period;
+    let mut exports: Vec<Export<'a>> = Vec::new();
+    let mut payer = None;
+    for (customer_place, customer) in request.customers.iter().enumerate() {
         let wanted = request.only.as_ref().is_none_or(|only| *only == customer.routed.id);
         let accounts = accounts_of(customer, period);
         if let ProofAccounts::Listed(list) = &accounts
@@ -96,28 +120,33 @@ pub(super) fn exports_of<'a>(
                 period.month_text()
             ));
         }
-        for (linked, report) in customer.exports(&request.source)? {
-            let folder = folder_of(customer, linked.as_ref(), payer_account)?;
-            let assembly = identify(request, customer, pin, &accounts, linked.as_ref(), &report, &folder);
-            let manifest_key = ObjectKey::EcoManifest { period, report: &report }.to_string();
-            let generation_key = ObjectKey::EcoGeneration { period, report: &report }.to_string();
+        for planned in customer.exports(source)? {
+            let folder = match folder_of(customer, planned.linked.as_ref()) {
+                Some(folder) => folder,
+                None => payer_of(delivered, &mut payer)?,
+            };
+            let same_share =
+                |other: &Export<'_>| other.customer_place == customer_place && other.linked == planned.linked;
             let mut export = Export {
-                customer_place: place,
+                customer_place,
                 customer,
-                linked,
+                share: exports.iter().position(same_share).unwrap_or(exports.len()),
+                linked: planned.linked,
+                format: planned.format,
+                report: planned.report,
+                target: planned.target,
+                period,
                 folder,
                 accounts: accounts.clone(),
-                assembly,
-                manifest_key,
-                generation_key,
-                report,
+                assembly: AssemblyId::from_source(""),
                 live: Live::default(),
                 standing: Standing::New,
                 wanted,
                 failure: None,
             };
+            export.assembly = identify(&export, &pin.version, request.mask_key.as_ref());
             if wanted {
-                export.look(pin, period);
+                export.look(pin);
             }
             exports.push(export);
         }
@@ -125,15 +154,56 @@ pub(super) fn exports_of<'a>(
     Ok(exports)
 }
 
+/// The payer of a delivery, looked up once and only where a folder is called after it.
+fn payer_of(delivered: &Delivered<'_>, known: &mut Option<AccountId>) -> Result<AccountId, RunError> {
+    if let Some(payer) = known {
+        return Ok(payer.clone());
+    }
+    let Delivered { source, delivery, .. } = delivered;
+    let found = peek(source.bucket.as_ref(), delivery.kind, delivery.encoding, &delivery.keys)?.payer;
+    // A delivery without a line item has no payer to name the folder after.
+    Ok(known.insert(found.unwrap_or_else(|| AccountId::from_data("000000000000"))).clone())
+}
+
 impl Export<'_> {
+    /// What stands in the keys of its objects.
+    pub(super) fn place(&self) -> ExportPlace<'_> {
+        ExportPlace {
+            layout: self.customer.layout,
+            account: &self.folder,
+            period: self.period,
+            assembly: &self.assembly,
+            report: &self.report,
+        }
+    }
+
+    pub(super) fn manifest_key(&self) -> String {
+        ObjectKey::Manifest { layout: self.customer.layout, period: self.period, report: &self.report }
+            .to_string()
+    }
+
+    pub(super) fn generation_key(&self) -> String {
+        ObjectKey::Generation { layout: self.customer.layout, period: self.period, report: &self.report }
+            .to_string()
+    }
+
+    /// The side of the ledger that it is booked on, being at this place of the list.
+    pub(super) fn destination(&self, place: usize) -> Destination {
+        if self.share == place {
+            Destination::Export(place as u32)
+        } else {
+            Destination::Copy { place: place as u32, of: self.share as u32 }
+        }
+    }
+
     /// Whether rows are to be written for it.
     pub(super) fn is_written(&self) -> bool {
         self.wanted && self.failure.is_none() && self.standing == Standing::New
     }
 
     /// What is live in the target. A target that can't be read fails this customer alone.
-    fn look(&mut self, pin: &Pin, period: BillingPeriod) {
-        match catalog::live(self.customer.target.as_ref(), &self.manifest_key, &self.generation_key) {
+    fn look(&mut self, pin: &Pin) {
+        match catalog::live(self.target.as_ref(), &self.manifest_key(), &self.generation_key()) {
             Err(error) => self.failure = Some(error.into()),
             Ok(live) => {
                 let source = Generation { generation: pin.generation, source_version: pin.version.clone() };
@@ -141,9 +211,9 @@ impl Export<'_> {
                 self.live = live;
                 if let Standing::Newer(_) = self.standing {
                     self.failure = Some(RunError::Older {
-                        target: self.customer.target.place(),
+                        target: self.target.place(),
                         report_id: self.report.to_string(),
-                        period,
+                        period: self.period,
                     });
                 }
             }
@@ -175,61 +245,44 @@ impl Export<'_> {
     }
 }
 
-/// The `[account]` of the layout.
-fn folder_of(
-    customer: &Customer,
-    linked: Option<&AccountId>,
-    payer: Option<&AccountId>,
-) -> Result<AccountId, RequestError> {
-    if let Some(linked) = linked {
-        return Ok(linked.clone());
-    }
-    if let Some(folder) = &customer.folder {
-        return Ok(folder.clone());
+/// The `[account]` of the layout; None: the payer.
+fn folder_of(customer: &Customer, linked: Option<&AccountId>) -> Option<AccountId> {
+    if let Some(folder) = linked.or(customer.folder.as_ref()) {
+        return Some(folder.clone());
     }
     match &customer.routed.accounts {
-        Accounts::Listed(list) => {
-            list.first().map(|OwnedAccount { id, .. }| id.clone()).ok_or(RequestError::NoCustomer)
-        }
-        // A delivery without a line item has no payer to name the folder after.
-        Accounts::All => Ok(payer.cloned().unwrap_or_else(|| AccountId::from_data("000000000000"))),
+        Accounts::Listed(list) => list.first().map(|OwnedAccount { id, .. }| id.clone()),
+        Accounts::All => None,
     }
 }
 
-fn identify(
-    request: &DeliverRequest,
-    customer: &Customer,
-    pin: &Pin,
-    accounts: &ProofAccounts,
-    linked: Option<&AccountId>,
-    report: &ReportId,
-    folder: &AccountId,
-) -> AssemblyId {
+fn identify(export: &Export<'_>, source_version: &str, mask_key: Option<&MaskKey>) -> AssemblyId {
+    let customer = export.customer;
     assembly_id(&Identity {
-        source_version: &pin.version,
+        source_version,
         customer: customer.routed.id.as_str(),
-        accounts,
-        linked_account: linked,
-        report_id: report,
-        folder,
-        contract: customer.contract.as_str(),
-        layout: "eco",
-        format: "csv.gz",
-        header: "snake",
+        accounts: &export.accounts,
+        linked_account: export.linked.as_ref(),
+        report_id: &export.report,
+        folder: &export.folder,
+        contract: customer.contract,
+        layout: customer.layout,
+        format: export.format,
+        header: customer.header.as_str(),
         order: customer.order.as_str(),
-        gzip: "multi-member",
+        gzip: gzip(customer, export.format),
         level: crate::write::LEVEL,
         withhold: &customer.routed.withhold,
         privacy: privacy(customer),
         payer: payer(customer),
-        mask_key: &key_text(customer, request.mask_key.as_ref()),
+        mask_key: &key_text(customer, mask_key),
     })
 }
 
-/// For each customer, the lanes of its exports.
+/// For each customer, the shares of its exports.
 pub(super) fn lanes_of(customers: usize, exports: &[Export<'_>]) -> Vec<Lanes> {
     let mut lanes: Vec<Lanes> = (0..customers).map(|_| Lanes::ByAccount(HashMap::new())).collect();
-    for (place, export) in (0u32..).zip(exports) {
+    for (place, export) in (0u32..).zip(exports).filter(|(place, export)| export.share == *place as usize) {
         let Some(customer) = lanes.get_mut(export.customer_place) else { continue };
         match (&export.linked, customer) {
             (Some(linked), Lanes::ByAccount(by_account)) => {

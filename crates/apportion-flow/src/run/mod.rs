@@ -4,16 +4,20 @@
 //! what was done for whom. What it must never do: publish before the ledger balanced, or let one customer's failure
 //! touch another.
 
+mod checker;
 mod delivery;
 mod exports;
+mod lanes;
 mod proofs;
 mod publishing;
 mod report;
 mod request;
 mod written;
 
-pub use report::{CustomerReport, DeliverReport, PeriodReport, State, UnassignedReport};
-pub use request::{Customer, DeliverRequest, RequestError, Sharing, SourceRequest, SpoolRequest};
+pub use report::{CustomerReport, DeliverReport, PeriodReport, RefusedPeriod, State, UnassignedReport};
+pub use request::{
+    Customer, DeliverRequest, PlannedExport, RequestError, Sharing, SourceRequest, SpoolRequest, Target,
+};
 
 use crate::catalog::CatalogError;
 use crate::check::CheckError;
@@ -25,8 +29,8 @@ use crate::storage::{Bucket, StorageError};
 use crate::write::{WriteError, clear_dead_spools};
 use apportion_core::ledger::Imbalance;
 use apportion_core::manifest::{Encoding, Kind as SourceKind};
-use apportion_model::{AssemblyId, BillingPeriod};
-use std::collections::BTreeMap;
+use apportion_model::{AccountId, AssemblyId, BillingPeriod};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Somebody who watches a run and may end it.
 pub trait Watcher: Sync {
@@ -151,7 +155,7 @@ const ATTEMPTS: u32 = 3;
 /// Splits every chosen delivery of the source and delivers the shares; with `dry_run`, only says what it would do.
 ///
 /// # Errors
-/// Whatever keeps a period from being delivered; periods before it are delivered. What keeps only one customer from
+/// Whatever keeps everything from being delivered. What keeps only one customer, or one of several periods, from
 /// being delivered is in the report.
 pub fn deliver(request: &DeliverRequest, watcher: &dyn Watcher) -> Result<DeliverReport, RunError> {
     request.check()?;
@@ -159,29 +163,106 @@ pub fn deliver(request: &DeliverRequest, watcher: &dyn Watcher) -> Result<Delive
         clear_dead_spools(&request.spool.folder);
     }
     watcher.stage("looking for reports", None);
-    let (report, refused) = choose_report(request)?;
-    let mut done = DeliverReport { refused, ..DeliverReport::default() };
-    for delivery in chosen_deliveries(request.periods.as_deref(), request, &report)? {
-        done.periods.push(deliver_period(request, &report.name, delivery, watcher)?);
+    let mut done = DeliverReport::default();
+    let mut found = Vec::new();
+    for source in &request.sources {
+        let (report, refused) = choose_report(source)?;
+        done.refused.extend(refused);
+        let deliveries = match &request.periods {
+            // Of several sources not every one has every month; that one of them has it is seen to below.
+            Some(wanted) if request.sources.len() > 1 => {
+                wanted.iter().filter_map(|period| report.deliveries.get(period).cloned()).collect()
+            }
+            wanted => chosen_deliveries(wanted.as_deref(), source, &report)?,
+        };
+        found.push((source, report.name, deliveries));
     }
-    Ok(done)
+    let is_there = |period: &BillingPeriod| {
+        found.iter().any(|(_, _, deliveries)| deliveries.iter().any(|delivery| delivery.period == *period))
+    };
+    if let Some(missing) = request.periods.iter().flatten().find(|period| !is_there(period)) {
+        let what = format!("no source has a delivery of {}", missing.month_text());
+        let places: Vec<String> = request.sources.iter().map(|source| source.bucket.place()).collect();
+        return Err(SourceError::NotFound { place: places.join(", "), what }.into());
+    }
+    refuse_same_bill(&found)?;
+    let mut first = None;
+    for (source, report, deliveries) in found {
+        for delivery in deliveries {
+            let period = delivery.period;
+            match deliver_period(request, source, &report, delivery, watcher) {
+                Ok(delivered) => done.periods.push(delivered),
+                // What is wrong with one month's files is no reason to keep the others'.
+                Err(error @ (RunError::Source(_) | RunError::Split(_))) => {
+                    done.refused_periods.push(RefusedPeriod {
+                        billing_period: period.to_string(),
+                        source: source.name.to_string(),
+                        error: error.to_string(),
+                    });
+                    first.get_or_insert(error);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    match first {
+        Some(error) if done.periods.is_empty() => Err(error),
+        _ => Ok(done),
+    }
+}
+
+/// Two sources with one payer's bill of one month: each line item would be delivered twice.
+fn refuse_same_bill(found: &[(&SourceRequest, String, Vec<FoundDelivery>)]) -> Result<(), RunError> {
+    if found.len() < 2 {
+        return Ok(());
+    }
+    let mut seen: BTreeMap<(BillingPeriod, AccountId), &SourceRequest> = BTreeMap::new();
+    for (source, _, deliveries) in found {
+        for delivery in deliveries {
+            let peeked = peek(source.bucket.as_ref(), delivery.kind, delivery.encoding, &delivery.keys)?;
+            let Some(payer) = peeked.payer else { continue };
+            if let Some(first) = seen.insert((delivery.period, payer.clone()), source) {
+                return Err(RequestError::SameBill {
+                    first: first.name.clone(),
+                    second: source.name.clone(),
+                    period: delivery.period,
+                    payer,
+                }
+                .into());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The months that the sources have, oldest first.
+///
+/// # Errors
+/// A source that can't be read, or whose report isn't clear.
+pub fn months(request: &DeliverRequest) -> Result<Vec<BillingPeriod>, RunError> {
+    let mut months = BTreeSet::new();
+    for source in &request.sources {
+        months.extend(choose_report(source)?.0.deliveries.into_keys());
+    }
+    Ok(months.into_iter().collect())
 }
 
 /// One period, begun anew when its source moves: from its manifest on, for the keys may be others now.
 fn deliver_period(
     request: &DeliverRequest,
+    source: &SourceRequest,
     report: &str,
     mut delivery: FoundDelivery,
     watcher: &dyn Watcher,
 ) -> Result<PeriodReport, RunError> {
     let mut attempt = 1;
     loop {
-        match delivery::run(request, report, &delivery, watcher) {
+        match delivery::run(request, source, report, &delivery, watcher) {
             Err(RunError::Source(SourceError::Moved { .. })) if attempt < ATTEMPTS => {
                 attempt += 1;
-                let (report, _) = choose_report(request)?;
+                let (report, _) = choose_report(source)?;
                 delivery =
-                    chosen_deliveries(Some(&[delivery.period]), request, &report)?.pop().unwrap_or(delivery);
+                    chosen_deliveries(Some(&[delivery.period]), source, &report)?.pop().unwrap_or(delivery);
             }
             other => return other,
         }
@@ -189,16 +270,16 @@ fn deliver_period(
 }
 
 /// The one report that is meant, and what else is there and isn't read.
-fn choose_report(request: &DeliverRequest) -> Result<(FoundReport, Vec<String>), RunError> {
-    let bucket = request.source.bucket.as_ref();
-    if let Some(key) = &request.source.object {
+fn choose_report(source: &SourceRequest) -> Result<(FoundReport, Vec<String>), RunError> {
+    let bucket = source.bucket.as_ref();
+    if let Some(key) = &source.object {
         return Ok((loose_report(bucket, key)?, Vec::new()));
     }
     let discovery = discover(bucket)?;
     let place = bucket.place();
     let mut names: Vec<String> = discovery.reports.keys().cloned().collect();
     names.extend(discovery.loose.iter().cloned());
-    let chosen = match &request.source.report {
+    let chosen = match &source.report {
         Some(wanted) => {
             names.iter().find(|name| *name == wanted).cloned().ok_or_else(|| SourceError::NotFound {
                 place: place.clone(),
@@ -267,7 +348,7 @@ fn loose_report(bucket: &dyn Bucket, key: &str) -> Result<FoundReport, SourceErr
 
 fn chosen_deliveries(
     periods: Option<&[BillingPeriod]>,
-    request: &DeliverRequest,
+    source: &SourceRequest,
     report: &FoundReport,
 ) -> Result<Vec<FoundDelivery>, RunError> {
     let Some(wanted) = periods else { return Ok(report.deliveries.values().cloned().collect()) };
@@ -277,7 +358,7 @@ fn chosen_deliveries(
             report.deliveries.get(period).cloned().ok_or_else(|| {
                 let months: Vec<String> = report.deliveries.keys().map(|month| month.month_text()).collect();
                 RunError::Source(SourceError::NotFound {
-                    place: request.source.bucket.place(),
+                    place: source.bucket.place(),
                     what: format!(
                         "report {} has no delivery of {}; it has {}",
                         report.name,

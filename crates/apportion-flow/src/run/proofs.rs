@@ -1,4 +1,4 @@
-use super::exports::{Export, key_text, payer, privacy};
+use super::exports::{Export, gzip, key_text, payer, privacy};
 use super::written::{Pass, Written};
 use crate::source::hex;
 use apportion_core::ledger::Destination;
@@ -38,7 +38,8 @@ pub(super) fn customer_proof(
     written: &Written,
 ) -> CustomerProof {
     let customer = export.customer;
-    let totals = written.ledger.get(Destination::Export(place as u32));
+    let totals = written.ledger.get(export.destination(place));
+    let file = written.exports.get(place);
     CustomerProof {
         proof: CUSTOMER_PROOF.to_owned(),
         format_version: FORMAT_VERSION,
@@ -48,20 +49,23 @@ pub(super) fn customer_proof(
         report_id: export.report.clone(),
         assembly_id: export.assembly.clone(),
         billing_period: pass.period,
-        contract: customer.contract.as_str().to_owned(),
-        layout: "eco".to_owned(),
-        format: "csv.gz".to_owned(),
+        contract: customer.contract,
+        layout: customer.layout,
+        format: export.format,
+        header: customer.header,
         order: customer.order.as_str().to_owned(),
-        gzip: "multi-member".to_owned(),
+        gzip: gzip(customer, export.format).to_owned(),
+        columns: file.map(|written| written.columns.clone()).unwrap_or_default(),
         privacy: privacy(customer).to_owned(),
         payer: payer(customer).to_owned(),
         mask_key: key_text(customer, pass.request.mask_key.as_ref()),
         withhold: customer.routed.withhold.clone(),
         source_version: pass.pin.version.clone(),
         rows: totals.map_or(0, |totals| totals.rows()),
-        files: written.files.get(place).cloned().unwrap_or_default(),
+        files: file.map(|written| written.files.clone()).unwrap_or_default(),
         totals: totals.map(|totals| totals.to_json(&written.keys)).unwrap_or_default(),
         withheld: if first { withheld_from(written, export.customer_place) } else { Vec::new() },
+        representation: file.map(|written| written.representation.clone()).unwrap_or_default(),
     }
 }
 
@@ -77,12 +81,15 @@ pub(super) fn master_proof(
         .iter()
         .enumerate()
         .map(|(place, export)| {
-            let totals = written.ledger.get(Destination::Export(place as u32));
+            let totals = written.ledger.get(export.destination(place));
             MasterExport {
                 customer: export.customer.routed.id.clone(),
                 report_id: export.report.clone(),
                 assembly_id: export.assembly.clone(),
                 linked_account: export.linked.clone(),
+                format: export.format,
+                manifest: export.manifest_key(),
+                proof: export.proof_key(),
                 rows: totals.map_or(0, |totals| totals.rows()),
                 totals: totals.map(|totals| totals.to_json(&written.keys)).unwrap_or_default(),
             }
@@ -99,11 +106,14 @@ pub(super) fn master_proof(
         })
         .filter(|withheld| !withheld.totals.is_empty())
         .collect();
-    let in_no_share = written.ledger.destinations().filter(|(to, _)| !matches!(to, Destination::Export(_)));
+    let in_no_share = written
+        .ledger
+        .destinations()
+        .filter(|(to, _)| matches!(to, Destination::Withheld(..) | Destination::Nobody(_)));
     MasterProof {
         proof: MASTER_PROOF.to_owned(),
         format_version: FORMAT_VERSION,
-        source: pass.request.source.name.clone(),
+        source: pass.source.name.clone(),
         report: report.to_owned(),
         kind: pass.delivery.kind.as_str().to_owned(),
         billing_period: pass.period,
@@ -122,6 +132,8 @@ pub(super) fn master_proof(
             }),
             files: written.unassigned_files.clone(),
         },
+        payers: written.watch.payers(),
+        columns: written.source_columns.clone(),
         observations,
     }
 }

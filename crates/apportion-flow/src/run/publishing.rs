@@ -1,31 +1,24 @@
 use super::RunError;
 use super::exports::Export;
 use super::proofs::{customer_proof, master_proof};
+use super::request::Target;
 use super::written::{Pass, Written};
+use crate::catalog::master_pointer;
 use crate::plant::{Plant, strikes};
 use crate::publish::{Commit, PublishError, commit, put_small, replace};
 use crate::source::{SourceError, hash_object};
 use crate::storage::{Bucket, Swap};
-use apportion_core::columns::Contract;
 use apportion_core::manifest::{OwnManifest, write_own};
-use apportion_core::proof::{Generation, MasterPointer, to_stored_json};
-use apportion_model::{BillingPeriod, ObjectKey};
+use apportion_core::proof::{Generation, MasterEntry, MasterPointer, to_stored_json};
+use apportion_model::ObjectKey;
 
 impl Export<'_> {
-    pub(super) fn data_key(&self, period: BillingPeriod, number: u32) -> String {
-        ObjectKey::EcoData {
-            account: &self.folder,
-            period,
-            assembly: &self.assembly,
-            report: &self.report,
-            number,
-        }
-        .to_string()
+    pub(super) fn data_key(&self, number: u32) -> String {
+        ObjectKey::Data(self.place(), self.format, number).to_string()
     }
 
-    pub(super) fn proof_key(&self, period: BillingPeriod) -> String {
-        ObjectKey::EcoProof { account: &self.folder, period, assembly: &self.assembly, report: &self.report }
-            .to_string()
+    pub(super) fn proof_key(&self) -> String {
+        ObjectKey::Proof(self.place()).to_string()
     }
 
     fn fail(&mut self, error: PublishError) {
@@ -47,15 +40,14 @@ pub(super) fn put_proofs(
         }
         let first = exports.iter().position(|other| other.customer_place == exports[place].customer_place);
         let proof = customer_proof(pass, &exports[place], place, first == Some(place), written);
-        let key = exports[place].proof_key(pass.period);
-        if let Err(error) = put_small(exports[place].customer.target.as_ref(), &key, &to_stored_json(&proof))
-        {
+        let key = exports[place].proof_key();
+        if let Err(error) = put_small(exports[place].target.as_ref(), &key, &to_stored_json(&proof)) {
             exports[place].fail(error);
         }
     }
     let Some(msp) = &pass.request.msp else { return Ok(None) };
     let proof = master_proof(pass, report, exports, written, observations.to_vec());
-    let source = &pass.request.source.name;
+    let source = &pass.source.name;
     let key = ObjectKey::MasterProof { source, period: pass.period, delivery: pass.delivery_id }.to_string();
     put_small(msp.as_ref(), &key, &to_stored_json(&proof))?;
     Ok(Some(key))
@@ -64,7 +56,7 @@ pub(super) fn put_proofs(
 /// The source is still the one that was read.
 pub(super) fn re_pin(pass: &Pass<'_>) -> Result<(), RunError> {
     let Some(pinned) = pass.pin.objects.first() else { return Ok(()) };
-    let now = hash_object(pass.request.source.bucket.as_ref(), &pinned.key)?;
+    let now = hash_object(pass.source.bucket.as_ref(), &pinned.key)?;
     if now.is_some_and(|now| now == *pinned) {
         return Ok(());
     }
@@ -85,8 +77,9 @@ pub(super) fn commit_all(
         }
     }
     let (Some(msp), Some(proof)) = (&pass.request.msp, master) else { return Ok(()) };
-    let key = ObjectKey::MasterPointer { source: &pass.request.source.name, period: pass.period }.to_string();
-    let pointer = MasterPointer { delivery_id: pass.delivery_id.clone(), proof: proof.to_owned() };
+    let key = ObjectKey::MasterPointer { source: &pass.source.name, period: pass.period }.to_string();
+    let newest = MasterEntry { delivery_id: pass.delivery_id.clone(), proof: proof.to_owned() };
+    let pointer = MasterPointer::after(master_pointer(msp.as_ref(), &key)?, newest);
     let new = to_stored_json(&pointer);
     if replace(msp.as_ref(), &key, &new)? == Swap::Lost {
         return Err(PublishError::Raced { place: msp.place(), manifest: key }.into());
@@ -101,36 +94,43 @@ fn commit_export(
     place: usize,
     generation: &Generation,
 ) -> Result<(), PublishError> {
+    let made = written.exports.get(place);
     let mut keys: Vec<String> =
-        written.files.get(place).into_iter().flatten().map(|file| file.key.clone()).collect();
-    let has_rows = written.files.get(place).is_some_and(|files| files.iter().any(|file| file.rows > 0));
+        made.map(|made| made.files.iter().map(|file| file.key.clone()).collect()).unwrap_or_default();
+    let has_rows = made.is_some_and(|made| made.files.iter().any(|file| file.rows > 0));
     if (keys.len() > 1 || has_rows) && strikes(Plant::PublishShort) {
         keys.pop();
     }
-    let target = export.customer.target.as_ref();
+    let target = export.target.as_ref();
     let manifest = OwnManifest {
         assembly: export.assembly.clone(),
         account: export.folder.clone(),
         report: export.report.clone(),
         period: pass.period,
         bucket: target.bucket_name(),
+        format: export.format,
+        columns: made.map(|made| made.columns.clone()).unwrap_or_default(),
         keys,
-        proof: export.proof_key(pass.period),
+        proof: export.proof_key(),
     };
-    let bytes = write_own(&manifest, Contract::Eco);
+    let bytes = write_own(&manifest);
     if strikes(Plant::PublishStray) {
-        let elsewhere = pass.request.customers.iter().find(|other| other.target.place() != target.place());
+        let elsewhere = pass.request.customers.iter().find_map(|other| match &other.target {
+            Target::One(other) if other.place() != target.place() => Some(other),
+            _ => None,
+        });
         if let Some(elsewhere) = elsewhere {
-            return swap_blindly(elsewhere.target.as_ref(), &export.manifest_key, &bytes);
+            return swap_blindly(elsewhere.as_ref(), &export.manifest_key(), &bytes);
         }
     }
+    put_small(target, &ObjectKey::AssemblyManifest(export.place()).to_string(), &bytes)?;
     commit(
         target,
         &Commit {
-            manifest: &export.manifest_key,
+            manifest: &export.manifest_key(),
             seen: export.live.bytes.as_deref(),
             bytes: &bytes,
-            generation_key: &export.generation_key,
+            generation_key: &export.generation_key(),
             generation,
         },
     )

@@ -1,4 +1,5 @@
 use crate::outcome::Kind;
+use apportion_model::Format;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -40,6 +41,8 @@ pub struct CustomerReport {
     pub name: String,
     /// The export.
     pub report_id: String,
+    /// Its format. Exports of one share in several formats hold the same line items.
+    pub format: Format,
     /// What became of it.
     pub state: State,
     /// Line items.
@@ -50,6 +53,10 @@ pub struct CustomerReport {
     pub rows_before: Option<u64>,
     /// The unblended cost by currency of the export that was live before.
     pub unblended_cost_before: BTreeMap<String, String>,
+    /// Columns that the live export doesn't have.
+    pub columns_added: Vec<String>,
+    /// Columns that only the live export has.
+    pub columns_gone: Vec<String>,
     /// Data files.
     pub files: usize,
     /// Their bytes.
@@ -85,6 +92,8 @@ pub struct UnassignedReport {
 pub struct PeriodReport {
     /// The month.
     pub billing_period: String,
+    /// The source's name.
+    pub source: String,
     /// The report's name.
     pub report: String,
     /// Its kind.
@@ -103,6 +112,20 @@ pub struct PeriodReport {
     pub master_proof: Option<String>,
     /// What else should be known.
     pub observations: Vec<String>,
+    /// How the source's columns differ from those of the delivery before, or of the month before. It depends on what
+    /// was delivered when, so it stands here and not in the master proof.
+    pub drift: Vec<String>,
+}
+
+/// A month whose source can't be delivered; its last exports stay.
+#[derive(Debug, Clone, Serialize)]
+pub struct RefusedPeriod {
+    /// The month.
+    pub billing_period: String,
+    /// The source's name.
+    pub source: String,
+    /// Why.
+    pub error: String,
 }
 
 /// A whole run.
@@ -112,6 +135,8 @@ pub struct DeliverReport {
     pub refused: Vec<String>,
     /// Each month.
     pub periods: Vec<PeriodReport>,
+    /// Months that could not be delivered at all, beside others that could.
+    pub refused_periods: Vec<RefusedPeriod>,
 }
 
 impl DeliverReport {

@@ -1,10 +1,12 @@
 use crate::storage::Bucket;
-use crate::write::Order;
-use apportion_core::columns::Contract;
+use crate::write::{Gzip, Order};
+use apportion_core::columns::{Contract, HeaderStyle};
 use apportion_core::mask::MaskKey;
 use apportion_core::route::{Accounts, Membership, MembershipError, RoutedCustomer};
-use apportion_model::{AccountId, BillingPeriod, CustomerId, NameError, ReportId, SourceName};
-use std::collections::BTreeSet;
+use apportion_model::{
+    AccountId, BillingPeriod, CustomerId, Format, Layout, NameError, ReportId, SourceName,
+};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -42,7 +44,15 @@ pub struct Customer {
     /// One export or several.
     pub sharing: Sharing,
     /// Where its exports go.
-    pub target: Arc<dyn Bucket>,
+    pub target: Target,
+    /// How their objects lie there.
+    pub layout: Layout,
+    /// In which formats; each has exports of its own.
+    pub formats: Vec<Format>,
+    /// How the columns of a csv.gz are called.
+    pub header: HeaderStyle,
+    /// How many members a csv.gz has.
+    pub gzip: Gzip,
     /// The `[account]` folder; None: the first listed account, or the payer.
     pub folder: Option<AccountId>,
     /// Which columns.
@@ -53,6 +63,28 @@ pub struct Customer {
     pub payer_kept: bool,
     /// Whether nothing is masked at all.
     pub faithful: bool,
+}
+
+/// Where the exports of a customer go.
+#[derive(Clone)]
+pub enum Target {
+    /// All to one place.
+    One(Arc<dyn Bucket>),
+    /// Each linked account's to a place of its own.
+    ByAccount(BTreeMap<AccountId, Arc<dyn Bucket>>),
+}
+
+/// An export of a customer, before there is a delivery.
+#[derive(Clone)]
+pub struct PlannedExport {
+    /// The one account, with `sharing = "account"`.
+    pub linked: Option<AccountId>,
+    /// The format.
+    pub format: Format,
+    /// The report id.
+    pub report: ReportId,
+    /// Where it goes.
+    pub target: Arc<dyn Bucket>,
 }
 
 /// Where finished files wait.
@@ -67,8 +99,8 @@ pub struct SpoolRequest {
 /// Everything a run must know.
 #[derive(Clone)]
 pub struct DeliverRequest {
-    /// The source.
-    pub source: SourceRequest,
+    /// The sources, in the order of the settings.
+    pub sources: Vec<SourceRequest>,
     /// Which months; None: all.
     pub periods: Option<Vec<BillingPeriod>>,
     /// All customers, also those that receive nothing in this run.
@@ -119,6 +151,37 @@ pub enum RequestError {
         /// The target.
         target: String,
     },
+    /// No source.
+    #[error("no source is configured; give --source, or add a [[source]] to the settings")]
+    NoSource,
+    /// Two sources of one name would write over each other's proofs.
+    #[error("two sources are called {0}; give each [[source]] a `name` of its own (one may go without)")]
+    SameSource(SourceName),
+    /// Two sources hold the same bill.
+    #[error(
+        "sources {first} and {second} both hold {period} of payer {payer}; delivered both, its line items would count twice. Take one of them out, or choose months with --period"
+    )]
+    SameBill {
+        /// A source.
+        first: SourceName,
+        /// The other.
+        second: SourceName,
+        /// The month that both hold.
+        period: BillingPeriod,
+        /// The payer.
+        payer: AccountId,
+    },
+    /// An account without a target.
+    #[error("customer {customer}: account {account} has no target")]
+    NoTarget {
+        /// Whose.
+        customer: CustomerId,
+        /// Which account.
+        account: AccountId,
+    },
+    /// No format at all.
+    #[error("customer {0} has no format; write formats = [\"csv.gz\"]")]
+    NoFormat(CustomerId),
     /// One export per account, but the accounts aren't known.
     #[error(
         "customer {0} has sharing = \"account\" and accounts = \"all\"; list the accounts, so that each has an export"
@@ -144,12 +207,21 @@ impl DeliverRequest {
             let there = self.customers.iter().map(|customer| customer.routed.id.to_string()).collect();
             return Err(RequestError::UnknownCustomer { wanted: wanted.clone(), there });
         }
+        let mut names = BTreeSet::new();
         let mut seen = BTreeSet::new();
-        for customer in &self.customers {
-            for (_, report_id) in customer.exports(&self.source)? {
-                let target = customer.target.place();
-                if !seen.insert((target.clone(), report_id.as_str().to_ascii_lowercase())) {
-                    return Err(RequestError::SameReport { report_id, target });
+        if self.sources.is_empty() {
+            return Err(RequestError::NoSource);
+        }
+        for source in &self.sources {
+            if !names.insert(source.name.as_str().to_ascii_lowercase()) {
+                return Err(RequestError::SameSource(source.name.clone()));
+            }
+            for customer in &self.customers {
+                for export in customer.exports(source)? {
+                    let target = export.target.place();
+                    if !seen.insert((target.clone(), export.report.as_str().to_ascii_lowercase())) {
+                        return Err(RequestError::SameReport { report_id: export.report, target });
+                    }
                 }
             }
         }
@@ -158,31 +230,58 @@ impl DeliverRequest {
 }
 
 impl Customer {
-    /// The customer's exports: the linked account, with `sharing = "account"`, and the report id.
+    /// The customer's exports of a source: one per format, and with `sharing = "account"` per linked account.
     ///
     /// # Errors
-    /// A report id that is too long, or accounts that aren't known.
-    pub fn exports(
-        &self,
-        source: &SourceRequest,
-    ) -> Result<Vec<(Option<AccountId>, ReportId)>, RequestError> {
+    /// A report id that is too long, accounts that aren't known, an account without a target.
+    pub fn exports(&self, source: &SourceRequest) -> Result<Vec<PlannedExport>, RequestError> {
         let mut base = self.routed.id.to_string();
         if source.named {
             base = format!("{base}-{}", source.name);
         }
+        if self.formats.is_empty() {
+            return Err(RequestError::NoFormat(self.routed.id.clone()));
+        }
+        let mut exports = Vec::new();
+        for linked in self.linked_accounts()? {
+            let name = linked.as_ref().map_or_else(|| base.clone(), |account| format!("{base}-{account}"));
+            for format in &self.formats {
+                exports.push(PlannedExport {
+                    report: ReportId::new(&format!("{name}{}", format.report_suffix()))?,
+                    target: self.target_of(linked.as_ref())?,
+                    linked: linked.clone(),
+                    format: *format,
+                });
+            }
+        }
+        Ok(exports)
+    }
+
+    /// The accounts that have exports of their own; None for all accounts together.
+    fn linked_accounts(&self) -> Result<Vec<Option<AccountId>>, RequestError> {
         if self.sharing == Sharing::Organization {
-            return Ok(vec![(None, ReportId::new(&base)?)]);
+            return Ok(vec![None]);
         }
         let Accounts::Listed(list) = &self.routed.accounts else {
             return Err(RequestError::SharingAll(self.routed.id.clone()));
         };
-        let mut exports: Vec<(Option<AccountId>, ReportId)> = Vec::new();
+        let mut linked: Vec<Option<AccountId>> = Vec::new();
         for account in list {
             // An account that left and came back is listed twice, and has one export.
-            if !exports.iter().any(|(linked, _)| linked.as_ref() == Some(&account.id)) {
-                exports.push((Some(account.id.clone()), ReportId::new(&format!("{base}-{}", account.id))?));
+            if !linked.contains(&Some(account.id.clone())) {
+                linked.push(Some(account.id.clone()));
             }
         }
-        Ok(exports)
+        Ok(linked)
+    }
+
+    fn target_of(&self, linked: Option<&AccountId>) -> Result<Arc<dyn Bucket>, RequestError> {
+        match (&self.target, linked) {
+            (Target::One(target), _) => Ok(Arc::clone(target)),
+            (Target::ByAccount(targets), Some(account)) => targets.get(account).cloned().ok_or_else(|| {
+                RequestError::NoTarget { customer: self.routed.id.clone(), account: account.clone() }
+            }),
+            (Target::ByAccount(_), None) => Err(RequestError::SharingAll(self.routed.id.clone())),
+        }
     }
 }

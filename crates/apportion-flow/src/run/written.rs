@@ -1,25 +1,27 @@
+use super::checker::Checker;
 use super::exports::{Export, lanes_of};
-use super::request::DeliverRequest;
+use super::lanes::{Lane, packing_of};
+use super::request::{DeliverRequest, SourceRequest};
 use super::{RunError, Watcher};
-use crate::check::{CheckError, Checked, Expected, check_file};
+use crate::check::{CheckError, Checked};
 use crate::publish::put_data;
 use crate::source::FoundDelivery;
 use crate::source::{Observations, Pin, Reader, SourceError, Wanted};
 use crate::split::{Splitter, Watch};
 use crate::storage::Bucket;
-use crate::write::{ExportLane, LaneSettings, Packer, Spool, SpooledFile, UnassignedLane, Window};
-use apportion_core::columns::{Contract, known};
+use crate::write::{
+    Gzip, Order, Packer, Packing, Spool, SpooledFile, UnassignedLane, WaitedRows, header_line, write_parquet,
+};
+use apportion_core::columns::{Contract, ExportColumn};
 use apportion_core::ledger::{Destination, FactsReader, Ledger};
 use apportion_core::line_item::Batch;
 use apportion_core::manifest::Kind as SourceKind;
-use apportion_core::proof::ProofFile;
+use apportion_core::proof::{ProofFile, Representation, SourceColumn};
 use apportion_core::route::Router;
-use apportion_model::{AssemblyId, BillingPeriod, ObjectKey};
-use std::collections::{BTreeMap, HashSet};
+use apportion_model::{AssemblyId, BillingPeriod, Format, ObjectKey};
+use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
-use std::sync::{Mutex, PoisonError};
 
 /// Batches between the reading thread and the splitting one.
 const BATCHES_AHEAD: usize = 3;
@@ -31,14 +33,23 @@ pub(super) struct Written {
     pub(super) watch: Watch,
     pub(super) observations: Observations,
     pub(super) object_rows: BTreeMap<String, u64>,
-    /// For each export, its files.
-    pub(super) files: Vec<Vec<ProofFile>>,
+    pub(super) source_columns: Vec<SourceColumn>,
+    pub(super) exports: Vec<WrittenExport>,
     pub(super) unassigned_files: Vec<ProofFile>,
+}
+
+/// What was written of one export.
+#[derive(Debug, Clone, Default)]
+pub(super) struct WrittenExport {
+    pub(super) columns: Vec<ExportColumn>,
+    pub(super) files: Vec<ProofFile>,
+    pub(super) representation: Vec<Representation>,
 }
 
 /// What the splitting side shares.
 pub(super) struct Pass<'a> {
     pub(super) request: &'a DeliverRequest,
+    pub(super) source: &'a SourceRequest,
     pub(super) delivery: &'a FoundDelivery,
     pub(super) pin: &'a Pin,
     pub(super) period: BillingPeriod,
@@ -55,8 +66,9 @@ type ReadEnd = (Observations, BTreeMap<String, u64>);
 pub(super) fn write(pass: &Pass<'_>, exports: &mut [Export<'_>]) -> Result<Written, RunError> {
     let request = pass.request;
     let with_msp = request.msp.is_some() && !request.dry_run;
-    let wanted = if with_msp { Wanted::KnownAndSource } else { Wanted::Known };
-    let reader = Reader::new(request.source.bucket.as_ref(), pass.delivery, pass.pin, wanted)?;
+    let other = exports.iter().any(|export| export.is_written() && export.customer.contract != Contract::Eco);
+    let wanted = Wanted { source: with_msp, other };
+    let reader = Reader::new(pass.source.bucket.as_ref(), pass.delivery, pass.pin, wanted)?;
     let source_columns = reader.source_columns.clone();
     let routed: Vec<_> = request.customers.iter().map(|customer| customer.routed.clone()).collect();
     let router = Router::new(&routed, pass.period).map_err(super::RequestError::from)?;
@@ -80,8 +92,18 @@ pub(super) fn write(pass: &Pass<'_>, exports: &mut [Export<'_>]) -> Result<Writt
         writing.finish_files()?;
         let (ledger, keys, watch) = splitter.finish();
         writing.compare_with(&ledger)?;
-        let (files, unassigned_files) = writing.into_files();
-        Ok(Written { ledger, keys, watch, observations, object_rows, files, unassigned_files })
+        let (written, unassigned_files) = (writing.written, writing.unassigned_files);
+        let source_columns = Vec::new();
+        Ok(Written {
+            ledger,
+            keys,
+            watch,
+            observations,
+            object_rows,
+            source_columns,
+            exports: written,
+            unassigned_files,
+        })
     })
 }
 
@@ -109,75 +131,17 @@ fn read_to_end(mut reader: Reader<'_>, sender: &BatchSender) -> Option<ReadEnd> 
     Some((reader.observations, reader.object_rows))
 }
 
-/// Knows what every lane's files must be.
-struct Checker {
-    header: Vec<String>,
-    unassigned_header: Vec<String>,
-    account_place: usize,
-    /// For each export, the accounts that may stand in it.
-    own: Vec<Option<HashSet<Vec<u8>>>>,
-}
-
-impl Checker {
-    fn new(exports: &[Export<'_>], source_columns: &[String]) -> Self {
-        let columns = Contract::Eco.columns();
-        let mut unassigned_header = source_columns.to_vec();
-        unassigned_header.extend(["apportion_reason".to_owned(), "apportion_owner".to_owned()]);
-        Self {
-            header: columns.iter().map(|id| known().get(*id).name.clone()).collect(),
-            unassigned_header,
-            account_place: columns
-                .iter()
-                .position(|id| *id == known().well_known().usage_account)
-                .unwrap_or(0),
-            own: exports.iter().map(Export::own_accounts).collect(),
-        }
-    }
-
-    fn check(&self, lane: usize, file: &SpooledFile) -> Result<Checked, CheckError> {
-        let expected = Expected {
-            header: if lane < self.own.len() { &self.header } else { &self.unassigned_header },
-            rows: file.rows,
-            rows_hash: Some(file.rows_hash),
-            accounts: self.own.get(lane).and_then(Option::as_ref).map(|own| (self.account_place, own)),
-        };
-        check_file(&file.path, &expected)
-    }
-
-    /// Checks files on several threads; the results are in the files' order.
-    fn check_all(&self, files: &[(usize, SpooledFile)], threads: usize) -> Vec<Result<Checked, CheckError>> {
-        let next = AtomicUsize::new(0);
-        let done = Mutex::new(Vec::with_capacity(files.len()));
-        let work = || {
-            loop {
-                let place = next.fetch_add(1, Ordering::Relaxed);
-                let Some((lane, file)) = files.get(place) else { return };
-                let checked = self.check(*lane, file);
-                done.lock().unwrap_or_else(PoisonError::into_inner).push((place, checked));
-            }
-        };
-        std::thread::scope(|scope| {
-            for _ in 1..threads.min(files.len()) {
-                scope.spawn(work);
-            }
-            work();
-        });
-        let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
-        done.sort_by_key(|(place, _)| *place);
-        done.into_iter().map(|(_, checked)| checked).collect()
-    }
-}
-
 /// The writing side of a pass.
 struct Writing<'p, 'e, 'r> {
     pass: &'p Pass<'p>,
     exports: &'e mut [Export<'r>],
-    lanes: Vec<Option<ExportLane>>,
+    lanes: Vec<Option<Lane>>,
     unassigned: Option<UnassignedLane>,
+    unassigned_packing: Packing,
     packer: Packer,
     spool: Option<Spool>,
     checker: Checker,
-    files: Vec<Vec<ProofFile>>,
+    written: Vec<WrittenExport>,
     unassigned_files: Vec<ProofFile>,
 }
 
@@ -189,32 +153,36 @@ impl<'p, 'e, 'r> Writing<'p, 'e, 'r> {
         source_columns: Option<Vec<String>>,
     ) -> Result<Self, RunError> {
         let request = pass.request;
-        let lanes: Vec<Option<ExportLane>> = exports
+        let unassigned_titles: Vec<String> = source_columns
             .iter()
-            .map(|export| {
-                (export.is_written() && !request.dry_run).then(|| {
-                    ExportLane::new(LaneSettings {
-                        contract: export.customer.contract,
-                        order: export.customer.order,
-                        mask: export.mask(request.mask_key.as_ref()),
-                    })
-                })
-            })
+            .flatten()
+            .cloned()
+            .chain(["apportion_reason".to_owned(), "apportion_owner".to_owned()])
             .collect();
-        let mut headers = vec![ExportLane::header(Contract::Eco); exports.len()];
-        headers.push(UnassignedLane::header(source_columns.as_deref().unwrap_or_default()));
-        let spool = if request.dry_run {
+        let header = header_line(unassigned_titles.iter().map(String::as_str));
+        let unassigned_packing =
+            Packing { order: Order::Source, gzip: Gzip::MultiMember, header: header.into() };
+        let mut spool = if request.dry_run {
             None
         } else {
-            Some(Spool::new(&request.spool.folder, pass.delivery_id, request.spool.limit, &headers)?)
+            let lanes = exports.len() + 1;
+            Some(Spool::new(&request.spool.folder, pass.delivery_id, request.spool.limit, lanes)?)
         };
+        if let Some(spool) = &mut spool {
+            spool.set_packing(exports.len(), &unassigned_packing)?;
+        }
+        let mut lanes: Vec<Option<Lane>> = (0..exports.len()).map(|_| None).collect();
+        for (place, export) in exports.iter().enumerate().filter(|(_, export)| export.is_written()) {
+            lanes[place] = Lane::new(export, request.mask_key.as_ref(), spool.as_mut(), place)?;
+        }
         Ok(Self {
             pass,
-            checker: Checker::new(exports, source_columns.as_deref().unwrap_or_default()),
-            files: vec![Vec::new(); exports.len()],
+            checker: Checker::new(exports, unassigned_titles),
+            written: vec![WrittenExport::default(); exports.len()],
             exports,
             lanes,
             unassigned: source_columns.map(|columns| UnassignedLane::new(columns.len())),
+            unassigned_packing,
             packer,
             spool,
             unassigned_files: Vec::new(),
@@ -233,9 +201,10 @@ impl<'p, 'e, 'r> Writing<'p, 'e, 'r> {
             }
             let batch = batch?;
             splitter.split(&batch)?;
-            for lane in 0..self.lanes.len() {
-                self.hand_over(lane, &batch, splitter.rows_of(lane))?;
-                splitter.book_export(lane);
+            for place in 0..self.lanes.len() {
+                let share = self.exports[place].share;
+                self.hand_over(place, &batch, splitter.rows_of(share))?;
+                splitter.book_export(share, self.exports[place].destination(place));
             }
             self.hand_over_unassigned(&batch, &splitter)?;
             splitter.book_unassigned();
@@ -252,15 +221,24 @@ impl<'p, 'e, 'r> Writing<'p, 'e, 'r> {
             return Ok(());
         }
         let packer = &mut self.packer;
-        lane.append(batch, rows, &mut |window, order| packer.send(place, window, order))?;
+        match lane {
+            Lane::Direct(lane) => {
+                lane.append(batch, rows, &mut |window, packing| packer.send(place, window, packing))?;
+            }
+            Lane::Waiting(lane) => {
+                let bytes = lane.append(batch, rows)?;
+                self.spool.as_mut().map_or(Ok(()), |spool| spool.reserve(bytes))?;
+            }
+            Lane::Written => {}
+        }
         Ok(())
     }
 
-    /// Parks the rows of the fullest windows when all of them together wait in too much memory.
+    /// Moves the rows of the fullest lanes to the disk when all of them together wait in too much memory.
     fn relieve_memory(&mut self) -> Result<(), RunError> {
         let Some(spool) = &mut self.spool else { return Ok(()) };
         let limit = (self.pass.request.memory / 8 * WINDOW_EIGHTHS) as usize;
-        let mut waiting: Vec<(usize, &mut ExportLane)> = self
+        let mut waiting: Vec<(usize, &mut Lane)> = self
             .lanes
             .iter_mut()
             .enumerate()
@@ -276,7 +254,17 @@ impl<'p, 'e, 'r> Writing<'p, 'e, 'r> {
             if total <= limit / 2 {
                 break;
             }
-            total -= lane.park(|| spool.parking(place))?;
+            total -= lane.waiting_bytes();
+            match lane {
+                Lane::Direct(lane) => {
+                    lane.park(|| spool.parking(place))?;
+                }
+                Lane::Waiting(lane) => {
+                    let bytes = lane.flush()?;
+                    spool.reserve(bytes)?;
+                }
+                Lane::Written => {}
+            }
         }
         Ok(())
     }
@@ -292,7 +280,7 @@ impl<'p, 'e, 'r> Writing<'p, 'e, 'r> {
             if let Some(window) =
                 lane.append(batch, unassigned.row as usize, unassigned.reason.as_str(), owner)
             {
-                self.packer.send(place, window, crate::write::Order::Source)?;
+                self.packer.send(place, window, self.unassigned_packing.clone())?;
             }
         }
         Ok(())
@@ -320,9 +308,7 @@ impl<'p, 'e, 'r> Writing<'p, 'e, 'r> {
     /// Puts a checked file where it belongs. A target that fails, fails its customer alone.
     fn put(&mut self, lane: usize, file: &SpooledFile, checked: &Checked) -> Result<(), RunError> {
         let (target, key): (&dyn Bucket, String) = match (self.exports.get(lane), &self.pass.request.msp) {
-            (Some(export), _) => {
-                (export.customer.target.as_ref(), export.data_key(self.pass.period, file.number))
-            }
+            (Some(export), _) => (export.target.as_ref(), export.data_key(file.number)),
             (None, Some(msp)) => (msp.as_ref(), self.unassigned_key(file.number)),
             (None, None) => return Ok(()),
         };
@@ -335,7 +321,7 @@ impl<'p, 'e, 'r> Writing<'p, 'e, 'r> {
             rows_hash: format!("{:032x}", checked.rows_hash),
         };
         match (put, self.exports.get_mut(lane)) {
-            (Ok(_), Some(_)) => self.files[lane].push(said),
+            (Ok(_), Some(_)) => self.written[lane].files.push(said),
             (Ok(_), None) => self.unassigned_files.push(said),
             (Err(error), Some(export)) => {
                 export.failure = Some(error.into());
@@ -350,35 +336,76 @@ impl<'p, 'e, 'r> Writing<'p, 'e, 'r> {
     }
 
     fn unassigned_key(&self, number: u32) -> String {
-        let source = &self.pass.request.source.name;
+        let source = &self.pass.source.name;
         ObjectKey::Unassigned { source, period: self.pass.period, delivery: self.pass.delivery_id, number }
             .to_string()
     }
 
-    /// Packs what is left, finishes every lane's last file, checks them on all threads and puts them.
+    /// Packs what is left, writes what waited, finishes every lane's last file, checks them on all threads and puts
+    /// them.
     fn finish_files(&mut self) -> Result<(), RunError> {
-        let rest: Vec<(usize, Window, crate::write::Order)> = self
-            .lanes
-            .iter_mut()
-            .enumerate()
-            .filter_map(|(place, lane)| {
-                let lane = lane.as_mut()?;
-                Some((place, lane.finish()?, lane.order()))
-            })
-            .collect();
-        for (place, window, order) in rest {
-            self.packer.send(place, window, order)?;
+        for place in 0..self.lanes.len() {
+            match self.lanes[place].as_mut() {
+                Some(Lane::Direct(lane)) => {
+                    self.written[place].columns = lane.columns();
+                    if let Some((window, packing)) = lane.finish() {
+                        self.packer.send(place, window, packing)?;
+                    }
+                }
+                Some(Lane::Waiting(_)) => self.finish_waiting(place)?,
+                Some(Lane::Written) | None => {}
+            }
             self.store_ready()?;
         }
         if let Some(window) = self.unassigned.as_mut().and_then(UnassignedLane::finish) {
-            self.packer.send(self.lanes.len(), window, crate::write::Order::Source)?;
+            self.packer.send(self.lanes.len(), window, self.unassigned_packing.clone())?;
         }
         self.packer.drain()?;
         self.store_ready()?;
+        self.finish_last_files()
+    }
+
+    /// Writes the files of an export whose rows have waited.
+    fn finish_waiting(&mut self, place: usize) -> Result<(), RunError> {
+        let Some(Lane::Waiting(lane)) = self.lanes[place].take() else { return Ok(()) };
+        let Some(spool) = &mut self.spool else {
+            self.written[place].columns = lane.finish(&mut |_| Ok(()))?.columns;
+            return Ok(());
+        };
+        let export = &self.exports[place];
+        let rows = lane.finish(&mut |bytes| spool.reserve(bytes))?;
+        let (path, waited) = (rows.path().to_owned(), rows.bytes());
+        self.written[place].columns.clone_from(&rows.columns);
+        self.checker.set_columns(place, &rows.columns);
+        if export.format == Format::Parquet {
+            let (files, told) = write_parquet(&rows, export.customer.order, spool.folder(place))?;
+            self.written[place].representation = told;
+            for file in files {
+                self.spool.as_mut().map_or(Ok(()), |spool| spool.reserve(file.bytes))?;
+                let checked = self.checker.check(place, &file)?;
+                self.put(place, &file, &checked)?;
+            }
+        } else {
+            let packing = packing_of(export.customer, &rows.columns);
+            spool.set_packing(place, &packing)?;
+            rows.into_windows::<RunError>(&packing, &mut |window, packing| {
+                self.packer.send(place, window, packing)?;
+                self.store_ready()
+            })?;
+        }
+        self.lanes[place] = Some(Lane::Written);
+        let Some(spool) = &mut self.spool else { return Ok(()) };
+        WaitedRows::remove(&path)?;
+        spool.give_back(waited);
+        Ok(())
+    }
+
+    fn finish_last_files(&mut self) -> Result<(), RunError> {
         let mut last = Vec::new();
         for place in 0..=self.lanes.len() {
             let open = self.lanes.get(place).map_or(self.unassigned.is_some(), Option::is_some);
-            if let (true, Some(spool)) = (open && !self.has_failed(place), &mut self.spool) {
+            let by_itself = self.exports.get(place).is_some_and(|export| export.format == Format::Parquet);
+            if let (true, Some(spool)) = (open && !by_itself && !self.has_failed(place), &mut self.spool) {
                 last.extend(spool.finish(place)?.map(|file| (place, file)));
             }
         }
@@ -391,15 +418,18 @@ impl<'p, 'e, 'r> Writing<'p, 'e, 'r> {
 
     /// What the ledger says was handed over is what the files hold.
     fn compare_with(&self, ledger: &Ledger) -> Result<(), RunError> {
-        for (place, files) in self.files.iter().enumerate() {
+        for (place, written) in self.written.iter().enumerate() {
             if self.lanes[place].is_none() || self.has_failed(place) {
                 continue;
             }
-            let booked = ledger.get(Destination::Export(place as u32)).map_or(0, |totals| totals.rows());
-            compare_rows(self.exports[place].report.as_str(), files, booked)?;
+            let export = &self.exports[place];
+            let booked = ledger.get(export.destination(place)).map_or(0, |totals| totals.rows());
+            compare_rows(export.report.as_str(), &written.files, booked)?;
         }
         if self.unassigned.is_some() {
-            let nobody = ledger.destinations().filter(|(to, _)| !matches!(to, Destination::Export(_)));
+            let nobody = ledger
+                .destinations()
+                .filter(|(to, _)| matches!(to, Destination::Withheld(..) | Destination::Nobody(_)));
             compare_rows(
                 "unassigned",
                 &self.unassigned_files,
@@ -407,10 +437,6 @@ impl<'p, 'e, 'r> Writing<'p, 'e, 'r> {
             )?;
         }
         Ok(())
-    }
-
-    fn into_files(self) -> (Vec<Vec<ProofFile>>, Vec<ProofFile>) {
-        (self.files, self.unassigned_files)
     }
 }
 

@@ -1,8 +1,8 @@
 use super::error::SourceError;
-use super::maps::{MapColumn, MapReader};
+use super::maps::{MapColumn, MapReader, is_map};
 use super::observations::Observations;
-use apportion_core::columns::{ColumnId, known, snake_name};
-use apportion_core::line_item::{Cells, Texts};
+use apportion_core::columns::{ColumnId, known, slash_name, snake_name};
+use apportion_core::line_item::{Cells, OtherColumn, Texts};
 use std::sync::Arc;
 
 /// How the columns of one file become the known ones. Made per file: one part's column 1 is not the next's.
@@ -11,10 +11,19 @@ pub(super) struct Binding {
     known: Vec<Vec<usize>>,
     /// For each column of the delivery's list, the file's columns that hold it.
     source: Vec<Vec<usize>>,
-    /// CUR 2.0's maps that this file has, with the known columns to take from them.
+    /// The file's columns that aren't known, in its order; empty where nobody wants them.
+    other: Vec<(Arc<str>, Arc<str>, usize)>,
+    /// CUR 2.0's maps that this file has.
     maps: Vec<MapColumn>,
     /// The flat `product_comment`, which stands in for a `comments` key that isn't there.
     comment_fallback: Option<(ColumnId, ColumnId)>,
+}
+
+/// A batch's columns.
+pub(super) struct Bound {
+    pub(super) known: Vec<Cells>,
+    pub(super) source: Vec<Cells>,
+    pub(super) other: Vec<OtherColumn>,
 }
 
 /// What a column is called where CUR 2.0 and the Eco schema disagree by one letter.
@@ -29,6 +38,7 @@ impl Binding {
         object: &str,
         headers: &[String],
         source_columns: &[String],
+        with_other: bool,
         observations: &mut Observations,
     ) -> Result<Self, SourceError> {
         let table = known();
@@ -67,7 +77,8 @@ impl Binding {
             .zip(table.find(COMMENTS.1))
             .filter(|(wanted, flat)| bound[wanted.index()].is_empty() && !bound[flat.index()].is_empty());
         Ok(Self {
-            maps: MapColumn::of(&names, &bound),
+            other: if with_other { other_columns(headers, &names) } else { Vec::new() },
+            maps: MapColumn::of(&names),
             known: bound,
             source: source_columns.iter().map(places_of).collect(),
             comment_fallback: fallback,
@@ -77,14 +88,16 @@ impl Binding {
     /// The file's columns that are needed at all.
     pub(super) fn needed(&self, width: usize) -> Vec<bool> {
         let mut needed = vec![false; width];
-        let maps = self.maps.iter().map(|map| &map.place);
-        for place in self.known.iter().flatten().chain(self.source.iter().flatten()).chain(maps) {
+        let maps = self.maps.iter().flat_map(|map| &map.places);
+        let other = self.other.iter().map(|(_, _, place)| place);
+        for place in self.known.iter().flatten().chain(self.source.iter().flatten()).chain(maps).chain(other)
+        {
             needed[*place] = true;
         }
         needed
     }
 
-    /// The known columns and the delivery's own, from the file's.
+    /// The wanted columns, from the file's.
     pub(super) fn bind(
         &self,
         object: &str,
@@ -92,18 +105,38 @@ impl Binding {
         rows: usize,
         file: &[Cells],
         maps: &mut MapReader,
-    ) -> Result<(Vec<Cells>, Vec<Cells>), SourceError> {
+    ) -> Result<Bound, SourceError> {
         let mut bound: Vec<Cells> = self.known.iter().map(|places| gather(places, rows, file)).collect();
+        let mut other: Vec<OtherColumn> = self
+            .other
+            .iter()
+            .filter(|(_, _, place)| !file[*place].is_blank())
+            .map(|(name, header, place)| OtherColumn {
+                name: Arc::clone(name),
+                header: Arc::clone(header),
+                cells: file[*place].clone(),
+            })
+            .collect();
         for map in &self.maps {
-            maps.expand(object, first_row, rows, map, file, &mut bound)?;
+            let cells = gather(&map.places, rows, file);
+            maps.expand(object, first_row, rows, map, &cells, &mut bound, &mut other)?;
         }
         if let Some((wanted, flat)) = self.comment_fallback {
             bound[wanted.index()] =
                 first_filled(rows, &[bound[wanted.index()].clone(), bound[flat.index()].clone()]);
         }
         let source = self.source.iter().map(|places| gather(places, rows, file)).collect();
-        Ok((bound, source))
+        Ok(Bound { known: bound, source, other })
     }
+}
+
+/// The columns that are neither known nor a map. One without a name can't be a column of anybody's.
+fn other_columns(headers: &[String], names: &[String]) -> Vec<(Arc<str>, Arc<str>, usize)> {
+    let unknown = |name: &String| !name.is_empty() && known().find(name).is_none() && !is_map(name);
+    (0..names.len())
+        .filter(|place| unknown(&names[*place]))
+        .map(|place| (names[place].as_str().into(), slash_name(&headers[place]).into(), place))
+        .collect()
 }
 
 fn gather(places: &[usize], rows: usize, file: &[Cells]) -> Cells {
@@ -136,6 +169,60 @@ pub(super) fn snake(header: &str) -> String {
     known().find(&name).map_or(name, |id| known().get(id).name.clone())
 }
 
-pub(super) fn is_map(name: &str) -> bool {
-    matches!(name, "product" | "resource_tags" | "cost_category" | "discount" | "tags")
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cells(texts: &[&str]) -> Cells {
+        let mut column = Texts::default();
+        texts.iter().for_each(|text| column.push(text.as_bytes()));
+        Cells::Plain(Arc::new(column))
+    }
+
+    /// Name, header and cells of all columns beyond the known ones.
+    fn others(file: &[(&str, [&str; 2])]) -> Vec<(String, String, Vec<String>)> {
+        let required = known().well_known().required().map(|id| known().get(id).name.clone());
+        let headers: Vec<String> =
+            required.into_iter().chain(file.iter().map(|(header, _)| (*header).to_owned())).collect();
+        let mut columns = vec![Cells::Blank; 6];
+        columns.extend(file.iter().map(|(_, texts)| cells(texts)));
+        let binding = Binding::new("o", &headers, &[], true, &mut Observations::default()).unwrap();
+        let mut maps = MapReader::new(&headers, true);
+        let bound = binding.bind("o", 1, 2, &columns, &mut maps).unwrap();
+        let text = |cells: &Cells, row| String::from_utf8(cells.get(row).to_vec()).unwrap();
+        let told = |column: OtherColumn| {
+            assert_eq!(snake_name(column.header.as_bytes()), column.name.as_bytes(), "{}", column.header);
+            assert!(known().find(&column.name).is_none(), "{}", column.name);
+            let texts = (0..2).map(|row| text(&column.cells, row)).collect();
+            (column.name.to_string(), column.header.to_string(), texts)
+        };
+        bound.other.into_iter().map(told).collect()
+    }
+
+    #[test]
+    fn what_is_not_known_is_handed_out_by_name() {
+        let found = others(&[
+            ("resourceTags/user:CostCentre", ["a", "b"]),
+            ("resource_tags_user_cost_centre", ["", "c"]),
+            ("bill/BillType", ["Anniversary", ""]),
+            ("", ["no", "name"]),
+            ("discount", ["{\"edp_discount\":1,\"x y\":2}", "{}"]),
+            (
+                "resource_tags",
+                ["{\"user_z\":\"1\",\"user_a\":\"\"}", "{\"user_a\":\"2\",\"user_cost_centre\":\"3\"}"],
+            ),
+            ("tags", ["{\"userAttribute/Team\":\"x\"}", ""]),
+        ]);
+        let expected = [
+            ("resource_tags_user_cost_centre", "resourceTags/user:CostCentre", ["a", "b"]),
+            ("resource_tags_user_cost_centre", "resourceTags/user_cost_centre", ["", "c"]),
+            ("resource_tags_user_a", "resourceTags/user_a", ["", "2"]),
+            ("resource_tags_user_z", "resourceTags/user_z", ["1", ""]),
+            ("discount_x_y", "discount/x y", ["2", ""]),
+            ("tags_user_attribute_team", "tags/userAttribute/Team", ["x", ""]),
+        ];
+        let expected = expected
+            .map(|(name, header, texts)| (name.into(), header.into(), texts.map(str::to_owned).to_vec()));
+        assert_eq!(found, expected);
+    }
 }

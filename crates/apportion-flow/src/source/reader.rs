@@ -16,13 +16,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::sync::Arc;
 
-/// Which columns a reader hands out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wanted {
-    /// The known ones.
-    Known,
-    /// The known ones, and the source's own for the unassigned line items.
-    KnownAndSource,
+/// Which columns a reader hands out besides the known ones.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// The source's own, for the unassigned line items.
+    pub source: bool,
+    /// All that aren't known, for contracts that deliver them.
+    pub other: bool,
 }
 
 enum Open {
@@ -81,6 +81,7 @@ pub struct Reader<'a> {
     pub source_columns: Vec<String>,
     /// What was seen besides.
     pub observations: Observations,
+    wanted: Wanted,
     maps: MapReader,
     next_object: usize,
     current: Option<(Arc<str>, Open, Binding)>,
@@ -105,6 +106,7 @@ impl<'a> Reader<'a> {
             pin,
             source_columns: Vec::new(),
             observations: Observations::default(),
+            wanted,
             maps: MapReader::default(),
             next_object: 0,
             current: None,
@@ -129,9 +131,9 @@ impl<'a> Reader<'a> {
                 });
             }
             // Refused before the first row of the first file, whichever file lacks the column.
-            Binding::new(&object, headers, &[], &mut reader.observations)?;
+            Binding::new(&object, headers, &[], false, &mut reader.observations)?;
             for name in headers.iter().map(|header| snake(header)) {
-                if wanted == Wanted::KnownAndSource && seen.insert(name.clone()) {
+                if wanted.source && seen.insert(name.clone()) {
                     reader.source_columns.push(name);
                 }
             }
@@ -169,9 +171,16 @@ impl<'a> Reader<'a> {
             let Some((object, open, binding)) = &mut self.current else { continue };
             match open.next()? {
                 Some((first_row, rows, cells)) => {
-                    let (known, source) = binding.bind(object, first_row, rows, &cells, &mut self.maps)?;
+                    let bound = binding.bind(object, first_row, rows, &cells, &mut self.maps)?;
                     *self.object_rows.entry(object.to_string()).or_default() += rows as u64;
-                    return Ok(Some(Batch { object: Arc::clone(object), first_row, rows, known, source }));
+                    return Ok(Some(Batch {
+                        object: Arc::clone(object),
+                        first_row,
+                        rows,
+                        known: bound.known,
+                        source: bound.source,
+                        other: bound.other,
+                    }));
                 }
                 None => self.close()?,
             }
@@ -184,7 +193,10 @@ impl<'a> Reader<'a> {
         self.object_rows.entry(key.clone()).or_default();
         if let Some((object, mut open)) = self.open(&key)? {
             let mut ignored = Observations::default();
-            let binding = Binding::new(&object, open.headers(), &self.source_columns, &mut ignored)?;
+            let headers = open.headers();
+            let binding =
+                Binding::new(&object, headers, &self.source_columns, self.wanted.other, &mut ignored)?;
+            self.maps = MapReader::new(headers, self.wanted.other);
             if let Open::Parquet(file) = &mut open {
                 let needed = binding.needed(file.headers.len());
                 file.project(&needed)?;
@@ -241,12 +253,13 @@ pub fn peek(
                 reasons: vec![format!("  {key}: {FOCUS}")],
             });
         }
-        let binding = Binding::new(key, open.headers(), &[], &mut Observations::default())?;
+        let binding = Binding::new(key, open.headers(), &[], false, &mut Observations::default())?;
         if let Open::Parquet(file) = &mut open {
             file.project(&binding.needed(file.headers.len()))?;
         }
         let Some((first, rows, cells)) = open.next()? else { continue };
-        let (bound, _) = binding.bind(key, first, rows, &cells, &mut MapReader::default())?;
+        let mut maps = MapReader::new(open.headers(), false);
+        let bound = binding.bind(key, first, rows, &cells, &mut maps)?.known;
         let period = bound[columns.period_start.index()].get(0);
         let payer = bound[columns.payer_account.index()].get(0);
         let month = Instant::parse(period).and_then(BillingPeriod::of);

@@ -182,9 +182,9 @@ impl Splitter {
         }
     }
 
-    /// The rows of an export in the last batch.
-    pub fn rows_of(&self, lane: usize) -> &[u32] {
-        self.selections.get(lane).map_or(&[], Vec::as_slice)
+    /// The rows of a share in the last batch.
+    pub fn rows_of(&self, share: usize) -> &[u32] {
+        self.selections.get(share).map_or(&[], Vec::as_slice)
     }
 
     /// The last batch's rows that are nobody's.
@@ -192,10 +192,10 @@ impl Splitter {
         &self.unassigned
     }
 
-    /// Books the last batch's rows of an export as handed over.
-    pub fn book_export(&mut self, lane: usize) {
-        let totals = self.ledger.destination(Destination::Export(lane as u32));
-        for row in self.selections.get(lane).into_iter().flatten() {
+    /// Books the last batch's rows of an export as handed over: of its share, or of a copy of it in a further format.
+    pub fn book_export(&mut self, share: usize, destination: Destination) {
+        let totals = self.ledger.destination(destination);
+        for row in self.selections.get(share).into_iter().flatten() {
             totals.add(&self.facts, *row as usize);
         }
     }

@@ -1,7 +1,7 @@
 use apportion_core::columns::known;
 use apportion_core::line_item::Batch;
 use apportion_core::route::{Accounts, Route};
-use apportion_model::{BillingPeriod, Day, Instant};
+use apportion_model::{AccountId, BillingPeriod, Day, Instant};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Line items whose usage lies on both sides of an account's move. They are not cut: their start decides.
@@ -92,6 +92,13 @@ impl Watch {
                 *self.straddles.entry(straddle).or_default() += 1;
             }
         }
+    }
+
+    /// The payer accounts of all line items, in their order.
+    pub fn payers(&self) -> Vec<AccountId> {
+        let payers: BTreeSet<&[u8]> =
+            self.payers.values().map(Vec::as_slice).filter(|payer| !payer.is_empty()).collect();
+        payers.into_iter().map(|payer| AccountId::from_data(&String::from_utf8_lossy(payer))).collect()
     }
 
     /// One sentence each.

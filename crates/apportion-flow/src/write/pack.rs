@@ -6,13 +6,63 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::ops::Range;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// The gzip level, of libdeflate. Part of the format version.
 pub const LEVEL: i32 = 3;
-/// Text of a window, in bytes, when it is full.
-pub(super) const WINDOW_BYTES: usize = 4 << 20;
+/// Rows of a window when it is full. A number, not a size: the windows of an export that is read again as a source
+/// then hold the same rows, in whatever order they stood.
+pub(super) const WINDOW_ROWS: usize = 4096;
+/// Windows that fill a file of one gzip member.
+const WINDOWS_OF_SINGLE: usize = 4;
+/// Text of a window, in bytes, when it is full although few rows are in it: such rows are no line items that AWS writes.
+pub(super) const WINDOW_BYTES: usize = 32 << 20;
 /// Text of a gzip member, in bytes, when it ends.
 const MEMBER_BYTES: usize = 1 << 20;
+
+/// How many gzip members a csv.gz has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Gzip {
+    /// Several: what RFC 1952 allows, and most readers read.
+    MultiMember,
+    /// One, for readers that stop after it; the files are smaller and there are more of them.
+    Single,
+}
+
+impl Gzip {
+    /// Both, the default first.
+    pub const ALL: [Self; 2] = [Self::MultiMember, Self::Single];
+
+    /// Its name in settings and proofs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::MultiMember => "multi-member",
+            Self::Single => "single",
+        }
+    }
+}
+
+/// How a lane's windows become members.
+#[derive(Debug, Clone)]
+pub struct Packing {
+    /// In which order the rows stand.
+    pub order: Order,
+    /// Into how many members.
+    pub gzip: Gzip,
+    /// The header line, which a single member begins with.
+    pub header: Arc<[u8]>,
+}
+
+impl Packing {
+    /// Rows of a window that is full.
+    pub(super) fn window_rows(&self) -> usize {
+        match self.gzip {
+            Gzip::MultiMember => WINDOW_ROWS,
+            Gzip::Single => WINDOW_ROWS * WINDOWS_OF_SINGLE,
+        }
+    }
+}
 
 /// The order of rows in an export. A CUR promises none; sorted ones compress far better.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,9 +122,9 @@ fn slice<'a>(text: &'a [u8], range: &Range<u32>) -> &'a [u8] {
 }
 
 impl Window {
-    /// Whether it is time to pack it: decided by its own text alone.
-    pub(super) fn is_full(&self) -> bool {
-        self.parked_bytes() + self.text.len() >= WINDOW_BYTES
+    /// Whether it is time to pack it: decided by its own rows alone.
+    pub(super) fn is_full(&self, rows: usize) -> bool {
+        self.rows.len() >= rows || self.parked_bytes() + self.text.len() >= WINDOW_BYTES
     }
 
     /// Bytes of its text that are on disk: where the text in memory begins.
@@ -118,20 +168,23 @@ impl Window {
     }
 
     /// Sorts and compresses.
-    pub(super) fn pack(mut self, order: Order) -> Result<Packed, WriteError> {
+    pub(super) fn pack(mut self, packing: &Packing) -> Result<Packed, WriteError> {
         self.unpark()?;
         let text = &self.text;
-        if order == Order::Sorted {
+        if packing.order == Order::Sorted {
             self.rows.sort_by(|left, right| {
                 left.key.iter().map(|key| slice(text, key)).cmp(right.key.iter().map(|key| slice(text, key)))
             });
         }
         let mut packed =
             Packed { bytes: Vec::new(), rows: self.rows.len() as u64, rows_hash: self.rows_hash };
-        let mut member = Vec::with_capacity(MEMBER_BYTES.min(text.len()) + (1 << 12));
+        let (mut member, most) = match packing.gzip {
+            Gzip::MultiMember => (Vec::with_capacity(MEMBER_BYTES.min(text.len()) + (1 << 12)), MEMBER_BYTES),
+            Gzip::Single => (packing.header.to_vec(), usize::MAX),
+        };
         for row in &self.rows {
             member.extend_from_slice(slice(text, &row.row));
-            if member.len() >= MEMBER_BYTES {
+            if member.len() >= most {
                 compress(&member, &mut packed.bytes)?;
                 member.clear();
             }

@@ -1,5 +1,5 @@
 use super::WriteError;
-use super::pack::{Order, Packed, Window};
+use super::pack::{Packed, Packing, Window};
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
@@ -10,7 +10,7 @@ struct Job {
     lane: usize,
     turn: u64,
     window: Window,
-    order: Order,
+    packing: Packing,
 }
 
 struct Finished {
@@ -56,16 +56,16 @@ impl Packer {
     ///
     /// # Errors
     /// A window, this or an earlier one, that couldn't be packed.
-    pub fn send(&mut self, lane: usize, window: Window, order: Order) -> Result<(), WriteError> {
+    pub fn send(&mut self, lane: usize, window: Window, packing: Packing) -> Result<(), WriteError> {
         let turn = self.turns[lane].0;
         self.turns[lane].0 += 1;
         let Some(threads) = &mut self.threads else {
-            let packed = window.pack(order)?;
+            let packed = window.pack(&packing)?;
             self.turns[lane].1 += 1;
             self.ready.push((lane, packed));
             return Ok(());
         };
-        threads.jobs.send(Job { lane, turn, window, order }).map_err(|_| WriteError::Thread)?;
+        threads.jobs.send(Job { lane, turn, window, packing }).map_err(|_| WriteError::Thread)?;
         threads.waiting += 1;
         // Memory is bounded by what is under way, so beyond that somebody must finish first.
         let wait = threads.waiting >= threads.most;
@@ -119,7 +119,7 @@ fn work(queue: &Mutex<Receiver<Job>>, results: &Sender<Finished>) {
         let Ok(job) = job else { return };
         let (lane, turn) = (job.lane, job.turn);
         // A thread that died would be waited for; one that says so is an error.
-        let packed = catch_unwind(AssertUnwindSafe(|| job.window.pack(job.order)));
+        let packed = catch_unwind(AssertUnwindSafe(|| job.window.pack(&job.packing)));
         let finished = Finished { lane, turn, packed: packed.unwrap_or(Err(WriteError::Thread)) };
         if results.send(finished).is_err() {
             return;

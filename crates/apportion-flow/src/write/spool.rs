@@ -1,5 +1,5 @@
 use super::WriteError;
-use super::pack::{Packed, compress};
+use super::pack::{Gzip, Packed, Packing, compress};
 use crate::plant::{self, Plant, strikes};
 use apportion_model::AssemblyId;
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -38,6 +38,8 @@ struct LaneFiles {
     folder: PathBuf,
     /// The header as a gzip member of its own, at the start of every file.
     header: Vec<u8>,
+    /// Whether what is packed is a whole file, with its header in its one member.
+    single: bool,
     growing: Option<Growing>,
     begun: u32,
     /// How many of its windows have been parked so far.
@@ -56,31 +58,38 @@ pub struct Spool {
 }
 
 impl Spool {
-    /// Makes an empty folder for one delivery in `folder`, one header text per lane.
+    /// Makes an empty folder for one delivery in `folder`, for so many lanes.
     ///
     /// # Errors
     /// A folder that can't be made.
-    pub fn new(
-        folder: &Path,
-        delivery: &AssemblyId,
-        limit: u64,
-        headers: &[Vec<u8>],
-    ) -> Result<Self, WriteError> {
+    pub fn new(folder: &Path, delivery: &AssemblyId, limit: u64, lanes: usize) -> Result<Self, WriteError> {
         let (root, lock) =
             own_folder(folder, delivery).map_err(|source| error(folder, "making a folder in it", source))?;
-        let mut lanes = Vec::with_capacity(headers.len());
-        for (place, header) in headers.iter().enumerate() {
-            let mut member = Vec::new();
-            compress(header, &mut member)?;
-            lanes.push(LaneFiles {
-                folder: root.join(place.to_string()),
-                header: member,
-                growing: None,
-                begun: 0,
-                parked: 0,
-            });
-        }
-        Ok(Self { root, _lock: lock, limit, used: 0, lanes })
+        let lanes = (0..lanes).map(|place| LaneFiles {
+            folder: root.join(place.to_string()),
+            header: Vec::new(),
+            single: false,
+            growing: None,
+            begun: 0,
+            parked: 0,
+        });
+        Ok(Self { lanes: lanes.collect(), root, _lock: lock, limit, used: 0 })
+    }
+
+    /// Says how a lane's csv.gz files begin, before anything is appended to them.
+    ///
+    /// # Errors
+    /// A compressor that fails.
+    pub fn set_packing(&mut self, lane: usize, packing: &Packing) -> Result<(), WriteError> {
+        let lane = &mut self.lanes[lane];
+        lane.header.clear();
+        lane.single = packing.gzip == Gzip::Single;
+        compress(&packing.header, &mut lane.header)
+    }
+
+    /// The folder in which a lane's files are written by somebody else.
+    pub fn folder(&self, lane: usize) -> &Path {
+        &self.lanes[lane].folder
     }
 
     /// Appends packed rows to a lane's file, and hands the file back if it is finished with that.
@@ -88,8 +97,9 @@ impl Spool {
     /// # Errors
     /// A full spool or disk.
     pub fn append(&mut self, lane: usize, packed: &Packed) -> Result<Option<SpooledFile>, WriteError> {
-        self.begin(lane)?;
-        self.reserve(packed.bytes.len())?;
+        let single = self.lanes[lane].single;
+        self.begin(lane, !single)?;
+        self.reserve(packed.bytes.len() as u64)?;
         let lane = &mut self.lanes[lane];
         let Some(growing) = &mut lane.growing else { return Ok(None) };
         plant::write_point();
@@ -100,7 +110,7 @@ impl Spool {
         growing.info.bytes += packed.bytes.len() as u64;
         growing.info.rows += packed.rows;
         growing.info.rows_hash = growing.info.rows_hash.wrapping_add(packed.rows_hash);
-        if growing.info.bytes < FILE_BYTES {
+        if growing.info.bytes < FILE_BYTES && !single {
             return Ok(None);
         }
         Self::end(lane)
@@ -124,16 +134,17 @@ impl Spool {
     /// A full spool or disk.
     pub fn finish(&mut self, lane: usize) -> Result<Option<SpooledFile>, WriteError> {
         if self.lanes[lane].begun == 0 {
-            self.begin(lane)?;
+            self.begin(lane, true)?;
         }
         Self::end(&mut self.lanes[lane])
     }
 
-    fn begin(&mut self, lane: usize) -> Result<(), WriteError> {
+    fn begin(&mut self, lane: usize, with_header: bool) -> Result<(), WriteError> {
         if self.lanes[lane].growing.is_some() {
             return Ok(());
         }
-        self.reserve(self.lanes[lane].header.len())?;
+        let header = if with_header { self.lanes[lane].header.clone() } else { Vec::new() };
+        self.reserve(header.len() as u64)?;
         let lane = &mut self.lanes[lane];
         lane.begun += 1;
         fs::create_dir_all(&lane.folder)
@@ -145,9 +156,9 @@ impl Spool {
             .write(true)
             .open(&path)
             .map_err(|source| error(&path, "making the file", source))?;
-        file.write_all(&lane.header).map_err(|source| error(&path, "writing", source))?;
+        file.write_all(&header).map_err(|source| error(&path, "writing", source))?;
         let info =
-            SpooledFile { number: lane.begun, path, bytes: lane.header.len() as u64, rows: 0, rows_hash: 0 };
+            SpooledFile { number: lane.begun, path, bytes: header.len() as u64, rows: 0, rows_hash: 0 };
         lane.growing = Some(Growing { file, info });
         Ok(())
     }
@@ -160,13 +171,27 @@ impl Spool {
         Ok(Some(growing.info))
     }
 
-    fn reserve(&mut self, bytes: usize) -> Result<(), WriteError> {
-        let used = self.used + bytes as u64;
+    /// Counts bytes that somebody has written into it, or is about to.
+    ///
+    /// # Errors
+    /// A spool that is full.
+    pub fn reserve(&mut self, bytes: u64) -> Result<(), WriteError> {
+        let used = self.used + bytes;
         if used > self.limit {
             return Err(WriteError::Full { used, limit: self.limit });
         }
         self.used = used;
         Ok(())
+    }
+
+    /// Gives back what was reserved for bytes that aren't there any more.
+    pub fn give_back(&mut self, bytes: u64) {
+        self.used = self.used.saturating_sub(bytes);
+    }
+
+    /// The file in which a lane's rows wait until the last one is known.
+    pub fn waiting(&self, lane: usize) -> PathBuf {
+        self.root.join(format!("{lane}.waiting"))
     }
 
     /// Removes a file that has left.
@@ -176,7 +201,7 @@ impl Spool {
     pub fn release(&mut self, file: &SpooledFile) -> Result<(), WriteError> {
         plant::write_point();
         fs::remove_file(&file.path).map_err(|source| error(&file.path, "removing", source))?;
-        self.used = self.used.saturating_sub(file.bytes);
+        self.give_back(file.bytes);
         Ok(())
     }
 }
@@ -242,7 +267,7 @@ fn error(path: &Path, doing: &'static str, source: std::io::Error) -> WriteError
 }
 
 /// Flips a bit in the middle of a file: a bug for tests to plant.
-fn spoil(path: &Path) {
+pub(super) fn spoil(path: &Path) {
     if let Ok(mut bytes) = fs::read(path) {
         let middle = bytes.len() / 2;
         if let Some(byte) = bytes.get_mut(middle) {

@@ -1,7 +1,7 @@
 use crate::cli::RunArgs;
 use crate::exit;
 use crate::printer::{Head, Printer, text};
-use crate::settings::{self, Origin, Settings, SettingsFile, size_text};
+use crate::settings::{self, Origin, Settings, SettingsFile, SourceSetting, size_text};
 use serde_json::{Map, Value};
 
 /// `config show`: the settings as they are resolved.
@@ -51,14 +51,18 @@ fn origin_of(settings: &Settings, name: &str) -> String {
 fn values(settings: &Settings) -> Vec<(String, String)> {
     let none = || "(none)".to_owned();
     let path = |path: Option<&std::path::PathBuf>| path.map_or_else(none, |path| path.display().to_string());
+    let of_sources = |tell: &dyn Fn(&SourceSetting) -> Option<String>| {
+        let told: Vec<String> = settings.sources.iter().filter_map(tell).collect();
+        if told.is_empty() { none() } else { told.join(", ") }
+    };
     let customers = settings
         .customers
         .iter()
-        .map(|customer| (format!("customers.{}", customer.id), customer.target.display().to_string()));
+        .map(|customer| (format!("customers.{}", customer.id), customer.target.text()));
     let mut values: Vec<(String, String)> = [
-        ("source", path(settings.source.as_ref().map(|source| &source.path))),
-        ("source.name", settings.source.as_ref().map_or_else(none, |source| source.name.to_string())),
-        ("report", settings.source.as_ref().and_then(|source| source.report.clone()).unwrap_or_else(none)),
+        ("source", of_sources(&|source| Some(source.path.display().to_string()))),
+        ("source.name", of_sources(&|source| Some(source.name.to_string()))),
+        ("report", of_sources(&|source| source.report.clone())),
         ("msp_target", path(settings.msp.as_ref())),
         // Where the key is, and which it is; never the key.
         (
@@ -71,6 +75,7 @@ fn values(settings: &Settings) -> Vec<(String, String)> {
         ("spool_limit", size_text(settings.spool_limit)),
         ("threads", settings.threads.to_string()),
         ("memory", size_text(settings.memory)),
+        ("accept_share", settings.accept_share.to_string()),
     ]
     .map(|(name, value)| (name.to_owned(), value))
     .into();

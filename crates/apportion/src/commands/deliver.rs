@@ -6,6 +6,7 @@ use crate::settings;
 use crate::signals::Signals;
 use apportion_core::route::Accounts;
 use apportion_flow::run::{CustomerReport, DeliverReport, PeriodReport, State, deliver};
+use apportion_model::SourceName;
 use std::collections::BTreeMap;
 
 const HEADS: [Head; 9] = [
@@ -60,12 +61,32 @@ fn notes_after(report: &DeliverReport, dry_run: bool, printer: &Printer) {
     }
     for period in &report.periods {
         for text in &period.observations {
-            printer.note(&format!("note: {}: {text}", period.billing_period));
+            printer.note(&format!("note: {}: {text}", month_of(period)));
+        }
+        for text in &period.drift {
+            printer.note(&format!("note: {}: {text}", month_of(period)));
+        }
+        for customer in &period.customers {
+            for (what, columns) in
+                [("new", &customer.columns_added), ("no longer in it", &customer.columns_gone)]
+            {
+                if !columns.is_empty() {
+                    printer.note(&format!(
+                        "note: {} of {}: columns that are {what}: {}",
+                        customer.report_id,
+                        period.billing_period,
+                        columns.join(", ")
+                    ));
+                }
+            }
         }
         for customer in period.customers.iter().filter(|customer| customer.error.is_some()) {
             let error = customer.error.as_deref().unwrap_or_default();
             printer.line(&format!("error: {} of {}: {error}", customer.report_id, period.billing_period));
         }
+    }
+    for refused in &report.refused_periods {
+        printer.line(&format!("error: {}: {}", refused.billing_period, refused.error));
     }
     if dry_run {
         printer.note("nothing was written; `apportion deliver` with the same settings does it");
@@ -85,10 +106,11 @@ fn table(report: &DeliverReport) -> Vec<Vec<String>> {
 }
 
 fn period_rows(period: &PeriodReport) -> Vec<Vec<String>> {
+    let month = month_of(period);
     let mut rows: Vec<Vec<String>> =
-        period.customers.iter().map(|customer| customer_row(&period.billing_period, customer)).collect();
+        period.customers.iter().map(|customer| customer_row(&month, customer)).collect();
     let line = |name: &str, state: &str, rows: u64, cost: &BTreeMap<String, String>| {
-        let mut row = vec![period.billing_period.clone(), name.to_owned(), String::new(), state.to_owned()];
+        let mut row = vec![month.clone(), name.to_owned(), String::new(), state.to_owned()];
         row.extend([rows.to_string(), money(cost), String::new(), String::new(), String::new()]);
         row
     };
@@ -101,6 +123,15 @@ fn period_rows(period: &PeriodReport) -> Vec<Vec<String>> {
         rows.push(line("= source", &period.kind, period.source_rows, &period.source_unblended_cost));
     }
     rows
+}
+
+/// The month, and the source where the settings name it.
+fn month_of(period: &PeriodReport) -> String {
+    if period.source == SourceName::unnamed().as_str() {
+        period.billing_period.clone()
+    } else {
+        format!("{} {}", period.billing_period, period.source)
+    }
 }
 
 fn customer_row(period: &str, customer: &CustomerReport) -> Vec<String> {
@@ -131,6 +162,9 @@ pub(crate) fn money(sums: &BTreeMap<String, String>) -> String {
 
 /// 3 where some failed; where all failed, the same, if others were only left out or unchanged.
 fn code(report: &DeliverReport) -> u8 {
+    if !report.refused_periods.is_empty() {
+        return exit::PARTIAL;
+    }
     let failed = report.count(State::Failed);
     let fine = report.count(State::Delivered) + report.count(State::Unchanged) + report.count(State::Planned);
     match (failed, fine) {

@@ -1,22 +1,26 @@
 use crate::cli::SchemaArgs;
 use crate::exit;
 use crate::printer::{Head, Printer, text};
-use apportion_core::columns::{Contract, known};
+use apportion_core::columns::{Contract, ExportColumn};
 use serde_json::json;
 
-const HEADS: [Head; 2] = [text("column_name"), text("data_type")];
+const HEADS: [Head; 3] = [text("column_name"), text("data_type"), text("header")];
 
 /// `schema`: a contract's columns.
 pub(crate) fn run(args: &SchemaArgs, printer: &Printer) -> anyhow::Result<u8> {
-    if args.contract != Contract::Eco.as_str() {
-        return Err(exit::usage(format!(
-            "contract {:?} isn't known in this version; there is: eco",
-            args.contract
-        )));
-    }
-    let columns: Vec<_> = Contract::Eco.columns().iter().map(|id| known().get(*id)).collect();
-    let rows: Vec<Vec<String>> =
-        columns.iter().map(|column| vec![column.name.clone(), column.kind.as_str().to_owned()]).collect();
+    let contract =
+        Contract::ALL.into_iter().find(|contract| contract.as_str() == args.contract).ok_or_else(|| {
+            exit::usage(format!(
+                "contract {:?} isn't known; there are: {}",
+                args.contract,
+                Contract::ALL.map(Contract::as_str).join(", ")
+            ))
+        })?;
+    let columns: Vec<ExportColumn> = contract.fixed().iter().map(|id| ExportColumn::known(*id)).collect();
+    let rows: Vec<Vec<String>> = columns
+        .iter()
+        .map(|column| vec![column.name.clone(), column.kind.as_str().to_owned(), column.header.clone()])
+        .collect();
     let whole = json!({
         "columns": columns
             .iter()
@@ -24,5 +28,12 @@ pub(crate) fn run(args: &SchemaArgs, printer: &Printer) -> anyhow::Result<u8> {
             .collect::<Vec<_>>()
     });
     printer.rows(&HEADS, &rows, &whole)?;
+    match contract {
+        Contract::Eco => {}
+        Contract::EcoExtended => printer.note(
+            "and the tags, cost categories and further discounts that have a value in the export, in byte order",
+        ),
+        Contract::Source => printer.note("and all other columns of the source that have a value in the export, in byte order"),
+    }
     Ok(exit::OK)
 }

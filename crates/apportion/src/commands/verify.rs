@@ -35,7 +35,8 @@ fn targets(args: &VerifyArgs) -> anyhow::Result<Vec<PathBuf>> {
         .customers
         .iter()
         .filter(|customer| settings.only.as_ref().is_none_or(|only| *only == customer.id));
-    let targets: BTreeSet<PathBuf> = chosen.map(|customer| customer.target.clone()).collect();
+    let targets: BTreeSet<PathBuf> =
+        chosen.flat_map(|customer| customer.target.folders().into_iter().cloned()).collect();
     if targets.is_empty() {
         return Err(exit::usage("no target; give --target PATH, or a settings file with customers"));
     }

@@ -1,11 +1,12 @@
 use super::file::{AccountEntry, Accounts as FileAccounts, CustomerEntry, DeliverEntry};
 use super::paths::folder_of;
 use crate::exit::usage;
-use apportion_core::columns::Contract;
+use apportion_core::columns::{Contract, HeaderStyle};
 use apportion_core::route::{Accounts, OwnedAccount};
 use apportion_flow::run::Sharing;
-use apportion_flow::write::Order;
-use apportion_model::{AccountId, CustomerId, Day};
+use apportion_flow::write::{Gzip, Order};
+use apportion_model::{AccountId, CustomerId, Day, Format, Layout};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// A customer whose settings are all right.
@@ -18,10 +19,66 @@ pub(crate) struct ResolvedCustomer {
     pub(crate) withhold: Vec<String>,
     pub(crate) payer_kept: bool,
     pub(crate) faithful: bool,
-    pub(crate) target: PathBuf,
+    pub(crate) target: ResolvedTarget,
     pub(crate) folder: Option<AccountId>,
     pub(crate) contract: Contract,
+    pub(crate) layout: Layout,
+    pub(crate) formats: Vec<Format>,
+    pub(crate) header: HeaderStyle,
+    pub(crate) gzip: Gzip,
     pub(crate) order: Order,
+}
+
+/// Where a customer's exports go.
+#[derive(Debug, Clone)]
+pub(crate) enum ResolvedTarget {
+    /// All to one folder.
+    One(PathBuf),
+    /// Each linked account's to a folder of its own.
+    ByAccount(BTreeMap<AccountId, PathBuf>),
+}
+
+/// What stands for the linked account in a target's url.
+const ACCOUNT: &str = "{account}";
+
+impl ResolvedTarget {
+    fn new(url: &str, base: &Path, sharing: Sharing, accounts: &Accounts) -> anyhow::Result<Self> {
+        if !url.contains(ACCOUNT) {
+            return Ok(Self::One(folder_of(url, base)?));
+        }
+        let (Sharing::Account, Accounts::Listed(list)) = (sharing, accounts) else {
+            return Err(usage(format!(
+                "target {url:?} has {ACCOUNT} in it, which needs sharing = \"account\" and a list of accounts"
+            )));
+        };
+        let targets = list.iter().map(|account| {
+            let folder = folder_of(&url.replace(ACCOUNT, account.id.as_str()), base)?;
+            Ok((account.id.clone(), folder))
+        });
+        Ok(Self::ByAccount(targets.collect::<anyhow::Result<_>>()?))
+    }
+
+    /// Every folder.
+    pub(crate) fn folders(&self) -> Vec<&PathBuf> {
+        match self {
+            Self::One(folder) => vec![folder],
+            Self::ByAccount(folders) => folders.values().collect(),
+        }
+    }
+
+    /// The folder of a linked account, or of all accounts together.
+    pub(crate) fn folder_for(&self, linked: Option<&AccountId>) -> Option<&PathBuf> {
+        match self {
+            Self::One(folder) => Some(folder),
+            Self::ByAccount(folders) => folders.get(linked?),
+        }
+    }
+
+    /// For people.
+    pub(crate) fn text(&self) -> String {
+        let folders: Vec<String> = self.folders().iter().map(|folder| folder.display().to_string()).collect();
+        folders.join(", ")
+    }
 }
 
 /// Reads `--accounts`: ids separated by commas, or `all`.
@@ -37,29 +94,44 @@ impl ResolvedCustomer {
     /// Resolves one entry; paths are relative to `base`.
     pub(super) fn new(entry: &CustomerEntry, base: &Path) -> anyhow::Result<Self> {
         let id = CustomerId::new(&entry.id).map_err(|error| usage(format!("customer: {error}")))?;
-        let wrong = |problem: String| usage(format!("customer {id}: {problem}"));
+        let wrong = &|problem: String| usage(format!("customer {id}: {problem}"));
         // A flag may have made the section where the file has none.
         let deliver = entry.deliver.as_ref().filter(|deliver| !deliver.url.is_empty()).ok_or_else(|| {
             wrong("no target; add [customer.deliver] with `url = \"FOLDER\"`, or give --target".to_owned())
         })?;
-        check_deliver(deliver).map_err(wrong)?;
+        let accounts = accounts(&entry.accounts).map_err(wrong)?;
+        let word = |name, word: &Option<String>, allowed: &[&str]| {
+            choice(name, word.as_deref(), allowed).map_err(wrong)
+        };
+        let sharing = match word("sharing", &entry.sharing, &["organization", "account"])? {
+            0 => Sharing::Organization,
+            _ => Sharing::Account,
+        };
+        let layout = Layout::ALL[word("layout", &deliver.layout, &Layout::ALL.map(Layout::as_str))?];
+        let header = match (&deliver.header, layout) {
+            (None, Layout::Aws) => HeaderStyle::Slash,
+            (header, _) => {
+                HeaderStyle::ALL[word("header", header, &HeaderStyle::ALL.map(HeaderStyle::as_str))?]
+            }
+        };
+        let contract = word("contract", &deliver.contract, &Contract::ALL.map(Contract::as_str))?;
         let folder = deliver.account.as_deref().map(AccountId::from_settings).transpose();
         Ok(Self {
             name: entry.name.clone().unwrap_or_else(|| id.to_string()),
-            accounts: accounts(&entry.accounts).map_err(wrong)?,
-            sharing: match choice("sharing", entry.sharing.as_deref(), &["organization", "account"])
-                .map_err(wrong)?
-            {
-                0 => Sharing::Organization,
-                _ => Sharing::Account,
-            },
             withhold: entry.withhold.clone().unwrap_or_default(),
-            payer_kept: choice("payer", entry.payer.as_deref(), &["keep", "mask"]).map_err(wrong)? == 0,
-            faithful: choice("privacy", entry.privacy.as_deref(), &["mask", "faithful"]).map_err(wrong)? == 1,
-            target: folder_of(&deliver.url, base).map_err(|error| wrong(error.to_string()))?,
+            payer_kept: word("payer", &entry.payer, &["keep", "mask"])? == 0,
+            faithful: word("privacy", &entry.privacy, &["mask", "faithful"])? == 1,
+            target: ResolvedTarget::new(&deliver.url, base, sharing, &accounts)
+                .map_err(|error| wrong(error.to_string()))?,
+            accounts,
+            sharing,
             folder: folder.map_err(|error| wrong(error.to_string()))?,
-            contract: Contract::Eco,
-            order: match choice("order", deliver.order.as_deref(), &["sorted", "source"]).map_err(wrong)? {
+            contract: Contract::ALL[contract],
+            layout,
+            formats: formats(deliver).map_err(wrong)?,
+            header,
+            gzip: Gzip::ALL[word("gzip", &deliver.gzip, &Gzip::ALL.map(Gzip::as_str))?],
+            order: match word("order", &deliver.order, &["sorted", "source"])? {
                 0 => Order::Sorted,
                 _ => Order::Source,
             },
@@ -68,14 +140,20 @@ impl ResolvedCustomer {
     }
 }
 
-fn check_deliver(deliver: &DeliverEntry) -> Result<(), String> {
-    choice("layout", deliver.layout.as_deref(), &["eco"])?;
-    choice("contract", deliver.contract.as_deref(), &["eco"])?;
-    let formats = deliver.formats.as_deref().unwrap_or_default();
-    if deliver.formats.is_some() && formats.is_empty() {
+fn formats(deliver: &DeliverEntry) -> Result<Vec<Format>, String> {
+    let Some(words) = &deliver.formats else { return Ok(vec![Format::CsvGz]) };
+    if words.is_empty() {
         return Err("formats is empty; write formats = [\"csv.gz\"]".to_owned());
     }
-    formats.iter().try_for_each(|format| choice("formats", Some(format), &["csv.gz"]).map(|_| ()))
+    let mut formats = Vec::new();
+    for word in words {
+        let format = Format::ALL[choice("formats", Some(word), &Format::ALL.map(Format::as_str))?];
+        if formats.contains(&format) {
+            return Err(format!("formats names {format} twice"));
+        }
+        formats.push(format);
+    }
+    Ok(formats)
 }
 
 /// The place of a word among those that are allowed; the first if none was written.

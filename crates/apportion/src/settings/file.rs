@@ -67,6 +67,9 @@ pub(crate) struct RunEntry {
     /// Memory to stay within, as "512MiB".
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) memory: Option<String>,
+    /// The most of a month's rows or money that a change of customers may move without `--accept`, as "10%".
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) accept_share: Option<String>,
 }
 
 /// One customer.
@@ -143,15 +146,16 @@ pub(crate) struct DatedAccount {
 #[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct DeliverEntry {
-    /// The target; relative to the settings file.
+    /// The target; relative to the settings file. With `sharing = "account"`, `{account}` in it gives each linked
+    /// account a target of its own.
     pub(crate) url: String,
-    /// `eco`.
+    /// `eco` or `aws`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) layout: Option<String>,
-    /// `eco`.
+    /// `eco`, `eco-extended` or `source`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) contract: Option<String>,
-    /// `["csv.gz"]`.
+    /// Of `csv.gz` and `parquet`; each has exports of its own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) formats: Option<Vec<String>>,
     /// The `[account]` folder; the first listed account, if it isn't given.
@@ -160,6 +164,12 @@ pub(crate) struct DeliverEntry {
     /// `sorted` or `source`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) order: Option<String>,
+    /// `snake` or `slash`; layout `eco` has snake, layout `aws` slash, if it isn't given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) header: Option<String>,
+    /// `multi-member` or `single`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) gzip: Option<String>,
 }
 
 /// An account with the dates that it has; blank ones are none.
@@ -174,7 +184,12 @@ pub(crate) fn dated(id: String, from: Option<String>, to: Option<String>) -> Acc
 /// Reads a settings file. Unknown keys are refused, with the key that was probably meant.
 pub(crate) fn read_file(path: &Path) -> anyhow::Result<SettingsFile> {
     let text = std::fs::read_to_string(path).with_context(|| format!("settings file {}", path.display()))?;
-    parse(&text).map_err(|problem| usage(format!("settings file {}: {problem}", path.display())))
+    read_text(path, &text)
+}
+
+/// Reads the text of a settings file, as [`read_file`] does.
+pub(crate) fn read_text(path: &Path, text: &str) -> anyhow::Result<SettingsFile> {
+    parse(text).map_err(|problem| usage(format!("settings file {}: {problem}", path.display())))
 }
 
 fn parse(text: &str) -> Result<SettingsFile, String> {

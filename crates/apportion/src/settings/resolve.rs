@@ -1,12 +1,13 @@
-use super::customers::{ResolvedCustomer, parse_accounts};
-use super::file::{CustomerEntry, DeliverEntry, SettingsFile, SourceEntry, read_file};
+use super::customers::{ResolvedCustomer, ResolvedTarget, parse_accounts};
+use super::file::{CustomerEntry, DeliverEntry, SettingsFile, SourceEntry, read_file, read_text};
 use super::paths::{folder_of, keep_apart};
 use super::sizes::parse_size;
 use crate::cli::RunArgs;
 use crate::exit::usage;
 use apportion_core::mask::MaskKey;
+use apportion_core::money::Fraction;
 use apportion_core::route::Membership;
-use apportion_flow::run::{Customer, DeliverRequest, SourceRequest, SpoolRequest};
+use apportion_flow::run::{Customer, DeliverRequest, SourceRequest, SpoolRequest, Target};
 use apportion_flow::storage::{Bucket, Folder};
 use apportion_model::{BillingPeriod, CustomerId, SourceName};
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,6 +19,7 @@ const DEFAULT_SPOOL_LIMIT: u64 = 16 << 30;
 const DEFAULT_MEMORY: u64 = 512 << 20;
 /// What reading, packing and checking need besides the rows that wait was measured at up to 200 MiB.
 const LEAST_MEMORY: u64 = 256 << 20;
+const DEFAULT_ACCEPT_SHARE: Fraction = Fraction::percent(10);
 
 /// Where a value came from.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -52,7 +54,7 @@ pub(crate) struct MaskKeySetting {
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
     pub(crate) file: Option<PathBuf>,
-    pub(crate) source: Option<SourceSetting>,
+    pub(crate) sources: Vec<SourceSetting>,
     pub(crate) msp: Option<PathBuf>,
     pub(crate) mask_key: Option<MaskKeySetting>,
     pub(crate) customers: Vec<ResolvedCustomer>,
@@ -62,22 +64,33 @@ pub(crate) struct Settings {
     pub(crate) spool_limit: u64,
     pub(crate) threads: usize,
     pub(crate) memory: u64,
+    /// What a change of customers may move without `--accept`.
+    pub(crate) accept_share: Fraction,
     pub(crate) origins: BTreeMap<&'static str, Origin>,
 }
 
 /// Joins flags, environment and file.
 pub(crate) fn resolve(args: &RunArgs) -> anyhow::Result<Settings> {
     let (path, file) = find_file(args)?;
+    resolve_file(args, path, file)
+}
+
+/// What [`resolve`] would say if a settings file held this text.
+pub(crate) fn resolve_text(args: &RunArgs, path: &Path, text: &str) -> anyhow::Result<Settings> {
+    resolve_file(args, Some(path.to_owned()), read_text(path, text)?)
+}
+
+fn resolve_file(args: &RunArgs, path: Option<PathBuf>, file: SettingsFile) -> anyhow::Result<Settings> {
     let base = path.as_deref().and_then(Path::parent).unwrap_or(Path::new("")).to_owned();
     let mut resolver = Resolver { args, file, base, origins: BTreeMap::new() };
-    let source = resolver.source()?;
+    let sources = resolver.sources()?;
     let msp = resolver.msp()?;
     let mask_key = resolver.mask_key()?;
     let (customers, only) = resolver.customers()?;
     let (spool, spool_limit) = resolver.spool()?;
     let settings = Settings {
         file: path,
-        source,
+        sources,
         msp,
         mask_key,
         customers,
@@ -87,6 +100,7 @@ pub(crate) fn resolve(args: &RunArgs) -> anyhow::Result<Settings> {
         spool_limit,
         threads: resolver.threads()?,
         memory: resolver.memory()?,
+        accept_share: resolver.accept_share()?,
         origins: resolver.origins,
     };
     settings.check()?;
@@ -120,6 +134,11 @@ pub(crate) fn periods_of(text: Option<&str>) -> anyhow::Result<Option<Vec<Billin
     Ok(Some(months.into_iter().collect()))
 }
 
+/// Reads `10%`.
+pub(crate) fn accept_share_of(text: &str) -> anyhow::Result<Fraction> {
+    Fraction::parse(text).map_err(|error| usage(format!("accept_share: {error}")))
+}
+
 struct Resolver<'a> {
     args: &'a RunArgs,
     file: SettingsFile,
@@ -144,31 +163,49 @@ impl Resolver<'_> {
         folder_of(text, if *origin == Origin::File { &self.base } else { Path::new("") })
     }
 
-    fn source(&mut self) -> anyhow::Result<Option<SourceSetting>> {
-        if self.file.source.len() > 1 && self.args.source.is_none() {
-            return Err(usage(
-                "several [[source]] in one run aren't read yet; keep one, or choose with --source",
-            ));
+    /// The sources: the one that a flag names, or those of the file.
+    fn sources(&mut self) -> anyhow::Result<Vec<SourceSetting>> {
+        let entries = self.file.source.clone();
+        let from_file = (!entries.is_empty()).then_some(());
+        let Some((_, origin)) = self.pick("source", self.args.source.as_ref().map(|_| ()), from_file) else {
+            return Ok(Vec::new());
+        };
+        let mut chosen = match (&self.args.source, entries.as_slice()) {
+            // Another place for the one source of the file: the name, and with it the report ids, stay.
+            (Some(url), [one]) => vec![SourceEntry { url: url.clone(), ..one.clone() }],
+            (Some(url), _) => vec![SourceEntry { url: url.clone(), ..SourceEntry::default() }],
+            (None, _) => entries,
+        };
+        if let Some((kind, _)) = self.pick("kind", self.args.kind.clone(), None) {
+            chosen.iter_mut().for_each(|entry| entry.kind = Some(kind.clone()));
         }
-        let entry: SourceEntry = self.file.source.first().cloned().unwrap_or_default();
+        let from_file = chosen.first().and_then(|entry| entry.report.clone());
+        let report = self.pick("report", self.args.report.clone(), from_file);
+        if let Some((report, Origin::Flag)) = report {
+            let [one] = chosen.as_mut_slice() else {
+                return Err(usage(
+                    "--report chooses a report of one source; with several [[source]], write it there",
+                ));
+            };
+            one.report = Some(report);
+        }
+        chosen.into_iter().map(|entry| self.source(entry, &origin)).collect()
+    }
+
+    fn source(&self, entry: SourceEntry, origin: &Origin) -> anyhow::Result<SourceSetting> {
+        let name = entry.name.as_deref().map(SourceName::new).transpose();
+        let name = name.map_err(|error| usage(format!("source: {error}")))?;
         if let Some(kind) = entry.kind.as_deref().filter(|kind| *kind != "auto") {
             return Err(usage(format!(
                 "source: kind = {kind:?} isn't known in this version; it can be auto (the kind is found from the objects)"
             )));
         }
-        let from_file = (!self.file.source.is_empty()).then(|| entry.url.clone());
-        let Some((url, origin)) = self.pick("source", self.args.source.clone(), from_file) else {
-            return Ok(None);
-        };
-        let name = entry.name.as_deref().map(SourceName::new).transpose();
-        let name = name.map_err(|error| usage(format!("source: {error}")))?;
-        let report = self.pick("report", self.args.report.clone(), entry.report);
-        Ok(Some(SourceSetting {
-            path: self.path(&url, &origin)?,
+        Ok(SourceSetting {
+            path: self.path(&entry.url, origin)?,
             named: name.is_some(),
             name: name.unwrap_or_else(SourceName::unnamed),
-            report: report.map(|(report, _)| report),
-        }))
+            report: entry.report,
+        })
     }
 
     fn msp(&mut self) -> anyhow::Result<Option<PathBuf>> {
@@ -247,6 +284,8 @@ impl Resolver<'_> {
             (&args.contract, &mut deliver.contract),
             (&args.layout, &mut deliver.layout),
             (&args.order, &mut deliver.order),
+            (&args.header, &mut deliver.header),
+            (&args.gzip, &mut deliver.gzip),
             (&args.sharing, &mut entry.sharing),
             (&args.privacy, &mut entry.privacy),
             (&args.payer, &mut entry.payer),
@@ -289,6 +328,12 @@ impl Resolver<'_> {
         Ok(memory)
     }
 
+    fn accept_share(&mut self) -> anyhow::Result<Fraction> {
+        let run = self.file.run.clone().unwrap_or_default();
+        let picked = self.pick("accept_share", None, run.accept_share);
+        picked.map_or(Ok(DEFAULT_ACCEPT_SHARE), |(text, _)| accept_share_of(&text))
+    }
+
     fn threads(&mut self) -> anyhow::Result<usize> {
         let run = self.file.run.clone().unwrap_or_default();
         let available = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -320,22 +365,14 @@ impl Settings {
                     customer.id
                 )));
             }
-            let target = format!("target of customer {}", customer.id);
-            if let Some(source) = &self.source {
-                keep_apart(&target, &customer.target, "the source", &source.path)?;
-            }
-            if let Some(msp) = &self.msp {
-                keep_apart("the MSP's place", msp, &target, &customer.target)?;
-            }
-            for other in self.customers.iter().take_while(|other| other.id != customer.id) {
-                if other.target != customer.target {
-                    let other_target = format!("target of customer {}", other.id);
-                    keep_apart(&target, &customer.target, &other_target, &other.target)?;
-                }
+            for folder in customer.target.folders() {
+                self.check_target(customer, folder)?;
             }
         }
-        if let (Some(source), Some(msp)) = (&self.source, &self.msp) {
-            keep_apart("the MSP's place", msp, "the source", &source.path)?;
+        if let Some(msp) = &self.msp {
+            for source in &self.sources {
+                keep_apart("the MSP's place", msp, "the source", &source.path)?;
+            }
         }
         Membership::new(self.customers.iter().map(|customer| (&customer.id, &customer.accounts)))
             .map_err(|error| usage(error.to_string()))?;
@@ -348,22 +385,42 @@ impl Settings {
         Ok(())
     }
 
-    /// The source, which most commands need.
-    pub(crate) fn source(&self) -> anyhow::Result<&SourceSetting> {
-        self.source.as_ref().ok_or_else(|| {
-            usage("no source; give --source PATH, or a settings file with [[source]] (`apportion init` makes one)")
-        })
+    /// A target lies apart from every source, from the MSP's place, and from other customers' targets.
+    fn check_target(&self, customer: &ResolvedCustomer, folder: &Path) -> anyhow::Result<()> {
+        let target = format!("target of customer {}", customer.id);
+        for source in &self.sources {
+            keep_apart(&target, folder, "the source", &source.path)?;
+        }
+        if let Some(msp) = &self.msp {
+            keep_apart("the MSP's place", msp, &target, folder)?;
+        }
+        for other in self.customers.iter().take_while(|other| other.id != customer.id) {
+            for other_folder in other.target.folders().into_iter().filter(|other| *other != folder) {
+                keep_apart(&target, folder, &format!("target of customer {}", other.id), other_folder)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The sources, which most commands need.
+    pub(crate) fn sources(&self) -> anyhow::Result<&[SourceSetting]> {
+        if self.sources.is_empty() {
+            return Err(usage(
+                "no source; give --source PATH, or a settings file with [[source]] (`apportion init` makes one)",
+            ));
+        }
+        Ok(&self.sources)
     }
 
     /// What the flow is asked for.
     pub(crate) fn request(&self, dry_run: bool) -> anyhow::Result<DeliverRequest> {
-        let source = self.source()?;
+        let sources = self.sources()?;
         if self.customers.is_empty() {
             return Err(usage(
                 "no customer; give --accounts and --target, or a settings file with [[customer]]",
             ));
         }
-        if !source.path.exists() {
+        if let Some(source) = sources.iter().find(|source| !source.path.exists()) {
             return Err(crate::exit::Failure {
                 code: crate::exit::NOT_FOUND,
                 message: format!("source {} isn't there", source.path.display()),
@@ -371,7 +428,7 @@ impl Settings {
             .into());
         }
         let request = DeliverRequest {
-            source: source.request(),
+            sources: sources.iter().map(SourceSetting::request).collect(),
             periods: self.periods.clone(),
             customers: self.customers.iter().map(Customer::from).collect(),
             only: self.only.clone(),
@@ -421,10 +478,23 @@ impl From<&ResolvedCustomer> for Customer {
                 id: customer.id.clone(),
                 accounts: customer.accounts.clone(),
                 withhold: customer.withhold.clone(),
+                carries_split_cost: customer.contract.carries_split_cost(),
             },
             name: customer.name.clone(),
             sharing: customer.sharing,
-            target: Arc::new(Folder::new(&customer.target)),
+            target: match &customer.target {
+                ResolvedTarget::One(folder) => Target::One(Arc::new(Folder::new(folder))),
+                ResolvedTarget::ByAccount(folders) => Target::ByAccount(
+                    folders
+                        .iter()
+                        .map(|(id, folder)| (id.clone(), Arc::new(Folder::new(folder)) as Arc<dyn Bucket>))
+                        .collect(),
+                ),
+            },
+            layout: customer.layout,
+            formats: customer.formats.clone(),
+            header: customer.header,
+            gzip: customer.gzip,
             folder: customer.folder.clone(),
             contract: customer.contract,
             order: customer.order,

@@ -2,15 +2,15 @@
 //! with `APPORTION_BLESS=1`. The same bytes come with one thread and with three, and with rows parked on disk.
 
 use crate::support::{Place, row, small_csv};
-use apportion_core::columns::Contract;
+use apportion_core::columns::{Contract, HeaderStyle};
 use apportion_core::proof::FORMAT_VERSION;
 use apportion_core::route::{Accounts, OwnedAccount, RoutedCustomer};
 use apportion_flow::run::{
-    Customer, DeliverRequest, Sharing, SourceRequest, SpoolRequest, Unwatched, deliver,
+    Customer, DeliverRequest, Sharing, SourceRequest, SpoolRequest, Target, Unwatched, deliver,
 };
 use apportion_flow::storage::Folder;
-use apportion_flow::write::Order;
-use apportion_model::{AccountId, CustomerId, SourceName};
+use apportion_flow::write::{Gzip, Order};
+use apportion_model::{AccountId, CustomerId, Format, Layout, SourceName};
 use std::fmt::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -42,10 +42,15 @@ fn customer(place: &Place, id: &str, accounts: &[&str], order: Order, run: &str)
             id: CustomerId::new(id).unwrap(),
             accounts: Accounts::Listed(listed.collect()),
             withhold: Vec::new(),
+            carries_split_cost: false,
         },
         name: id.to_owned(),
         sharing: Sharing::Organization,
-        target: Arc::new(Folder::new(place.at(&format!("{run}/{id}")))),
+        target: Target::One(Arc::new(Folder::new(place.at(&format!("{run}/{id}"))))),
+        layout: Layout::Eco,
+        formats: vec![Format::CsvGz],
+        header: HeaderStyle::Snake,
+        gzip: Gzip::MultiMember,
         folder: None,
         contract: Contract::Eco,
         order,
@@ -57,13 +62,13 @@ fn customer(place: &Place, id: &str, accounts: &[&str], order: Order, run: &str)
 /// Delivers in this process and tells each data file by report id, number and SHA-256.
 fn hashes(place: &Place, run: &str, threads: usize, memory: u64) -> String {
     let request = DeliverRequest {
-        source: SourceRequest {
+        sources: vec![SourceRequest {
             bucket: Arc::new(Folder::new(place.at("source"))),
             name: SourceName::unnamed(),
             named: false,
             report: None,
             object: None,
-        },
+        }],
         periods: None,
         customers: vec![
             customer(place, "sorted", &ACCOUNTS[..1], Order::Sorted, run),

@@ -359,7 +359,7 @@ fn threads_and_the_order_of_a_listing_change_no_byte() {
             request.threads = threads;
             let source = Folder::new(own.join("source"));
             let order = std::sync::Mutex::new(Draw::new(draw.next()));
-            request.source.bucket = Arc::new(Shuffled(source, order));
+            request.sources[0].bucket = Arc::new(Shuffled(source, order));
             deliver(&request, &Unwatched).unwrap();
             let tree = everything(&own);
             assert!(tree.len() > 4);

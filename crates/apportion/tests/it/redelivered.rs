@@ -2,14 +2,14 @@
 //! manifest must never be read as those of the other.
 
 use crate::support::{Place, gzip, manifest, small_csv};
-use apportion_core::columns::Contract;
+use apportion_core::columns::{Contract, HeaderStyle};
 use apportion_core::route::{Accounts, RoutedCustomer};
 use apportion_flow::run::{
-    Customer, DeliverRequest, Sharing, SourceRequest, SpoolRequest, Unwatched, deliver,
+    Customer, DeliverRequest, Sharing, SourceRequest, SpoolRequest, Target, Unwatched, deliver,
 };
 use apportion_flow::storage::{Body, Bucket, Folder, ObjectInfo, Put, StorageError, Swap};
-use apportion_flow::write::Order;
-use apportion_model::{CustomerId, SourceName};
+use apportion_flow::write::{Gzip, Order};
+use apportion_model::{CustomerId, Format, Layout, SourceName};
 use std::fs::{self, File};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -61,7 +61,7 @@ fn the_newest_delivery_is_read_with_its_own_keys() {
     place.report("a1", &[small_csv(30).as_bytes()]);
     place.write(&format!("source/{REPORT}/a2/rpt-1.csv.gz"), gzip(small_csv(50).as_bytes()));
     let request = DeliverRequest {
-        source: SourceRequest {
+        sources: vec![SourceRequest {
             bucket: Arc::new(Redelivering {
                 folder: Folder::new(place.at("source")),
                 done: AtomicBool::new(false),
@@ -70,17 +70,22 @@ fn the_newest_delivery_is_read_with_its_own_keys() {
             named: false,
             report: None,
             object: None,
-        },
+        }],
         periods: None,
         customers: vec![Customer {
             routed: RoutedCustomer {
                 id: CustomerId::new("all").unwrap(),
                 accounts: Accounts::All,
                 withhold: Vec::new(),
+                carries_split_cost: false,
             },
             name: "All".to_owned(),
             sharing: Sharing::Organization,
-            target: Arc::new(Folder::new(place.at("target"))),
+            target: Target::One(Arc::new(Folder::new(place.at("target")))),
+            layout: Layout::Eco,
+            formats: vec![Format::CsvGz],
+            header: HeaderStyle::Snake,
+            gzip: Gzip::MultiMember,
             folder: None,
             contract: Contract::Eco,
             order: Order::Sorted,

@@ -98,7 +98,7 @@ fn moving(place: &Path, moves: u32) -> (DeliverRequest, Arc<Moving>) {
     let root = place.join("source");
     let bucket = Arc::new(Moving { folder: Folder::new(&root), root, moves, pins: AtomicU32::new(0) });
     let mut request = request(&report(1, ROWS), place);
-    request.source.bucket = bucket.clone();
+    request.sources[0].bucket = bucket.clone();
     (request, bucket)
 }
 

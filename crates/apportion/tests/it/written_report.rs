@@ -2,13 +2,13 @@
 
 use crate::harness::{csv_cell, gzip, set_time, write};
 use crate::random_report::{COLUMNS, Draw, Owned, PERIOD, Report, Row};
-use apportion_core::columns::{ColumnType, Contract, known};
+use apportion_core::columns::{ColumnType, Contract, HeaderStyle, known};
 use apportion_core::mask::MaskKey;
 use apportion_core::route::{Accounts, OwnedAccount, RoutedCustomer};
-use apportion_flow::run::{Customer, DeliverRequest, Sharing, SourceRequest, SpoolRequest};
+use apportion_flow::run::{Customer, DeliverRequest, Sharing, SourceRequest, SpoolRequest, Target};
 use apportion_flow::storage::{Bucket, Folder};
-use apportion_flow::write::Order;
-use apportion_model::{AccountId, CustomerId, Day, SourceName};
+use apportion_flow::write::{Gzip, Order};
+use apportion_model::{AccountId, CustomerId, Day, Format, Layout, SourceName};
 use arrow_array::{ArrayRef, Float64Array, RecordBatch, StringArray, TimestampMillisecondArray};
 use arrow_schema::{DataType, Field, Schema, TimeUnit};
 use parquet::arrow::ArrowWriter;
@@ -208,10 +208,15 @@ pub fn request(report: &Report, place: &Path) -> DeliverRequest {
             id: CustomerId::new(&party.id).unwrap(),
             accounts: Accounts::Listed(party.accounts.iter().map(owned).collect()),
             withhold: party.withhold.clone(),
+            carries_split_cost: false,
         },
         name: party.id.clone(),
         sharing: if party.by_account { Sharing::Account } else { Sharing::Organization },
-        target: Arc::new(Folder::new(target(place, &party.target))),
+        target: Target::One(Arc::new(Folder::new(target(place, &party.target)))),
+        layout: Layout::Eco,
+        formats: vec![Format::CsvGz],
+        header: HeaderStyle::Snake,
+        gzip: Gzip::MultiMember,
         folder: None,
         contract: Contract::Eco,
         order: if party.source_order { Order::Source } else { Order::Sorted },
@@ -219,13 +224,13 @@ pub fn request(report: &Report, place: &Path) -> DeliverRequest {
         faithful: false,
     });
     DeliverRequest {
-        source: SourceRequest {
+        sources: vec![SourceRequest {
             bucket: Arc::new(Folder::new(place.join("source"))) as Arc<dyn Bucket>,
             name: SourceName::unnamed(),
             named: false,
             report: None,
             object: None,
-        },
+        }],
         periods: None,
         customers: customers.collect(),
         only: None,
