@@ -103,7 +103,7 @@ pub fn master_pointer(msp: &dyn Bucket, key: &str) -> Result<Option<MasterPointe
     Ok(msp.read(key, 16 << 20)?.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
 }
 
-/// The master proof of that key; None if there is none that can be read.
+/// A master proof; None if there is none of that key, or it can't be read.
 ///
 /// # Errors
 /// A place that can't be read.

@@ -12,6 +12,7 @@
 
 mod audit_defects;
 mod bad_input;
+mod consumers;
 mod crash;
 mod docs;
 mod exit_codes;
@@ -19,6 +20,7 @@ mod fixtures;
 mod golden;
 mod harness;
 mod incremental;
+mod membership;
 mod nise;
 mod periods;
 mod planted;
@@ -35,3 +37,4 @@ mod targets;
 mod tidy;
 mod watched;
 mod written_report;
+mod year;
