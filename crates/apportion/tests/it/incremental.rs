@@ -5,6 +5,7 @@ use crate::support::{MANIFEST, PERIOD_FOLDER, Place, gzip, manifest, same_tree, 
 use crate::watched::{Done, Watched};
 use apportion_flow::run::{DeliverRequest, State, Target, Unwatched, deliver};
 use apportion_flow::storage::Folder;
+use apportion_model::AccountId;
 use std::collections::BTreeMap;
 use std::fs;
 use std::sync::Arc;
@@ -85,6 +86,8 @@ fn a_month_that_is_locked_while_it_is_read_stays() {
     let place = Place::new();
     place.report("a1", &[small_csv(30).as_bytes()]);
     let (mut request, all) = watched(&place, &["main"]);
+    // So that nobody opens a file between the pin and the reader.
+    request.customers[0].folder = Some(AccountId::from_data("999900001111"));
     let state = place.at("msp/states/main/20250301-20250401-State.json");
     let (msp, opened) = (place.at("msp/proofs/main"), AtomicBool::new(false));
     // The pin opens a file first; when the reader does, somebody locks the month.
