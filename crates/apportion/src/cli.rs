@@ -9,7 +9,7 @@ use std::path::PathBuf;
 #[command(name = "apportion", version, max_term_width = 110, arg_required_else_help = true)]
 #[command(
     after_help = "Start with `apportion demo`. Exit codes: 0 ok, 1 failed, 2 usage or settings, 3 partial, \
-4 doesn't balance, 5 source not ready, 10 not found, 12 permission, 13 limit or hostile input, 130/143 interrupted."
+4 doesn't balance, 5 source not ready, 10 not found, 12 permission, 13 limit or hostile input, 14 store too weak, 130/143 interrupted."
 )]
 pub(crate) struct Cli {
     #[command(flatten)]
@@ -61,6 +61,12 @@ pub(crate) enum Command {
     Verify(VerifyArgs),
     /// Recompute everything from source and targets, by other code than the splitter's
     Audit(RunArgs),
+    /// Tie source, customers, unassigned line items and AWS's invoices to each other, without reading data
+    Reconcile(ReconcileArgs),
+    /// Show deliveries that nobody needs any more, and delete them with --delete
+    Gc(GcArgs),
+    /// Examine a folder's file system, and kill runs in it at many moments, to see that nothing ever breaks
+    Selftest(SelftestArgs),
     /// List months with their states, lock and unlock them, compare deliveries, go back to an older one
     #[command(subcommand)]
     Periods(PeriodsCommand),
@@ -169,6 +175,46 @@ pub(crate) struct VerifyArgs {
     /// Which months, written yyyy-mm; several with commas [default: all]
     #[arg(long, env = "APPORTION_PERIOD", value_name = "MONTHS")]
     pub(crate) period: Option<String>,
+}
+
+/// `reconcile`'s own.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ReconcileArgs {
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+    /// By what the bridge is told apart: source, period, currency (always), type, invoice; several with commas
+    #[arg(long, default_value = "period", value_name = "WHAT")]
+    pub(crate) by: String,
+    /// What AWS invoiced, as ID=AMOUNT or 'ID=AMOUNT CURRENCY'; may be given several times
+    #[arg(long = "invoice", value_name = "ID=AMOUNT")]
+    pub(crate) invoices: Vec<String>,
+}
+
+/// `gc`'s own.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct GcArgs {
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+    /// Delete; without it, gc only shows what it would delete
+    #[arg(long)]
+    pub(crate) delete: bool,
+    /// How long a delivery stays after the next one came: 30d, 12h, or 0
+    #[arg(long, default_value = "30d", value_name = "TIME")]
+    pub(crate) grace: String,
+    /// So many of the newest deliveries of each month stay
+    #[arg(long, default_value_t = 2, value_name = "N")]
+    pub(crate) keep: usize,
+}
+
+/// `selftest`'s own.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct SelftestArgs {
+    /// The folder to test in; a folder of its own is made in it and removed [default: the system's temporary folder]
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) target: Option<PathBuf>,
+    /// How many runs are killed
+    #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=100_000))]
+    pub(crate) crashes: u32,
 }
 
 /// `schema`'s own.

@@ -4,6 +4,10 @@
 //! anything of another customer, or of the source beyond its version, into a customer's proof.
 //! The fields are described in docs/delivery-format.md, section 7.
 
+mod books;
+
+pub use books::{Amount, Books, Bridge, BridgeBy, BridgeKey, Bridges, InvoiceTie, Part, invoice_ids};
+
 use crate::columns::{Contract, ExportColumn, HeaderStyle};
 use crate::ledger::TotalsJson;
 use crate::route::{OwnedAccount, Reason};
@@ -220,7 +224,7 @@ pub struct MasterProof {
 pub struct SourceColumn {
     /// The snake name.
     pub name: String,
-    /// Its type in the files; several, joined by `|`, where they differ.
+    /// Its type in the files; all of them, as `double or string`, where they differ.
     #[serde(rename = "type")]
     pub kind: String,
     /// How many of the delivery's files have it.

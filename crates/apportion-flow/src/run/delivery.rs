@@ -81,8 +81,11 @@ pub(super) fn run(
         texts.extend(held.as_ref().and_then(|held| held.texts(&pass)));
         let state = held.as_ref().map_or(State::Planned, Held::state);
         let lock = held.map(|held| held.report(&pass));
-        let report = report_of(&pass, report, &exports, &written, state, texts);
-        return Ok(PeriodReport { lock, drift, ..report });
+        return Ok(PeriodReport {
+            lock,
+            drift,
+            ..report_of(&pass, report, &exports, &written, state, texts)
+        });
     }
     watcher.stage(&format!("{}: publishing", period.month_text()), None);
     let master = put_proofs(&pass, report, &mut exports, &written, &texts)?;
@@ -215,15 +218,6 @@ fn report_of(
     }
 }
 
-/// A month that is locked.
-fn left(pass: &Pass<'_>, report: &str, exports: &[Export<'_>], held: &Held) -> PeriodReport {
-    PeriodReport {
-        lock: Some(held.report(pass)),
-        observations: held.texts(pass).into_iter().collect(),
-        ..unchanged(pass, report, exports, held.state())
-    }
-}
-
 /// The names of columns that another list doesn't have.
 fn missing_from(there: &[ExportColumn], here: &[ExportColumn]) -> Vec<String> {
     let there: BTreeSet<&str> = there.iter().map(|column| column.name.as_str()).collect();
@@ -243,6 +237,15 @@ fn drift_of(pass: &Pass<'_>, written: &Written) -> Result<Vec<String>, RunError>
         return Ok(texts.into_iter().map(|text| format!("against {when}: {text}")).collect());
     }
     Ok(Vec::new())
+}
+
+/// A month that is locked.
+fn left(pass: &Pass<'_>, report: &str, exports: &[Export<'_>], held: &Held) -> PeriodReport {
+    PeriodReport {
+        lock: Some(held.report(pass)),
+        observations: held.texts(pass).into_iter().collect(),
+        ..unchanged(pass, report, exports, held.state())
+    }
 }
 
 /// Nothing was read: what is live tells the numbers.

@@ -500,6 +500,7 @@ impl SourceSetting {
             named: self.named,
             report: self.report.clone(),
             object,
+            kind: apportion_flow::run::SourceKindWanted::default(),
         }
     }
 }

@@ -11,24 +11,30 @@
 )]
 
 mod audit_defects;
+mod audit_shapes;
 mod bad_input;
+mod bad_kinds;
 mod consumers;
 mod crash;
 mod docs;
 mod exit_codes;
 mod fixtures;
+mod gc;
 mod golden;
 mod harness;
 mod incremental;
+mod kinds;
 mod membership;
 mod nise;
 mod periods;
 mod planted;
 mod properties;
 mod random_report;
+mod reconcile;
 mod redelivered;
 mod restated;
 mod samples;
+mod selftest;
 mod settings;
 mod small_report;
 mod storage;

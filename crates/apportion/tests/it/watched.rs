@@ -94,4 +94,7 @@ impl Bucket for Watched {
         self.did(Done::Swap, key);
         result
     }
+    fn delete(&self, key: &str) -> Result<bool, StorageError> {
+        self.folder.delete(key)
+    }
 }
