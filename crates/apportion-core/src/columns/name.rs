@@ -53,6 +53,7 @@ pub fn slash_name(header: &str) -> String {
     let spelt = CATEGORIES
         .iter()
         .find_map(|(start, category)| Some((category, header.strip_prefix(start)?)))
+        .filter(|(_, rest)| !rest.is_empty())
         .map(|(category, rest)| format!("{category}/{rest}"))
         .filter(|spelt| snake_name(spelt.as_bytes()) == snake_name(header.as_bytes()));
     spelt.unwrap_or_else(|| header.to_owned())
