@@ -68,6 +68,15 @@ impl BillingPeriod {
         self.next().start()
     }
 
+    /// The month before.
+    pub fn previous(self) -> Self {
+        if self.month == 1 {
+            Self { year: self.year - 1, month: 12 }
+        } else {
+            Self { month: self.month - 1, ..self }
+        }
+    }
+
     /// The month after.
     pub fn next(self) -> Self {
         if self.month == 12 {
@@ -112,6 +121,7 @@ mod tests {
         let december = BillingPeriod::parse("20181201-20190101").unwrap();
         assert_eq!(december.end().to_string(), "2019-01-01");
         assert_eq!(december.month_text(), "2018-12");
+        assert_eq!(december.next().previous(), december);
         for bad in
             ["20181201-20181231", "20181202-20190101", "20181301-20190101", "2018-12", "+0181201-20190101"]
         {

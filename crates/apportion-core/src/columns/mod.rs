@@ -5,9 +5,11 @@
 //! but `source`.
 
 mod contract;
+mod drift;
 mod name;
 
 pub use contract::{Contract, ExportColumn, HeaderStyle};
+pub use drift::drift;
 pub use name::{slash_name, snake_name};
 
 use serde::Deserialize;

@@ -1,6 +1,7 @@
 use super::facts::{Facts, FactsReader};
 use super::key::LedgerKey;
 use crate::columns::known;
+use crate::mask::Mask;
 use crate::money::ExactSum;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -134,9 +135,19 @@ impl KeyedTotals {
         sums
     }
 
-    /// As the proofs write it.
+    /// As the master proof writes it.
     pub fn to_json(&self, keys: &FactsReader) -> Vec<TotalsJson> {
         self.by_key(keys).into_iter().map(|(key, totals)| TotalsJson::new(key, totals)).collect()
+    }
+
+    /// As a customer proof writes it: the texts of the keys, which are cells of the source, go through the customer's
+    /// mask. Keys that become one are counted together.
+    pub fn to_masked_json(&self, keys: &FactsReader, mask: &Mask) -> Vec<TotalsJson> {
+        let mut masked: BTreeMap<LedgerKey, Totals> = BTreeMap::new();
+        for (key, totals) in self.by_key(keys) {
+            masked.entry(key.masked(mask)).or_default().merge(totals);
+        }
+        masked.iter().map(|(key, totals)| TotalsJson::new(key, totals)).collect()
     }
 }
 

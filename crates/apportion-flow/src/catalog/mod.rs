@@ -7,7 +7,7 @@
 use crate::outcome::Kind;
 use crate::storage::{Bucket, StorageError};
 use apportion_core::manifest::{OwnManifest, read_own};
-use apportion_core::proof::{CustomerProof, FORMAT_VERSION, Generation, MasterPointer};
+use apportion_core::proof::{CustomerProof, FORMAT_VERSION, Generation, MasterPointer, MasterProof};
 use apportion_model::AssemblyId;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -81,6 +81,14 @@ pub fn live_proof(target: &dyn Bucket, live: &Live) -> Option<CustomerProof> {
 /// A place that can't be read.
 pub fn master_pointer(msp: &dyn Bucket, key: &str) -> Result<Option<MasterPointer>, StorageError> {
     Ok(msp.read(key, 16 << 20)?.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+}
+
+/// A master proof; None if there is none of that key, or it can't be read.
+///
+/// # Errors
+/// A place that can't be read.
+pub fn master_proof(msp: &dyn Bucket, key: &str) -> Result<Option<MasterProof>, StorageError> {
+    Ok(msp.read(key, 256 << 20)?.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
 }
 
 impl Live {

@@ -4,14 +4,15 @@ use super::report::{CustomerReport, PeriodReport, State, UnassignedReport};
 use super::request::{DeliverRequest, SourceRequest};
 use super::written::{Pass, Written, write};
 use super::{RunError, Watcher};
-use crate::catalog::{Standing, assembly_id, live_proof, master_pointer};
+use crate::catalog::{Standing, assembly_id, live_proof, master_pointer, master_proof};
 use crate::source::{FoundDelivery, Observations, Pin, pin};
+use apportion_core::columns::{ExportColumn, drift};
 use apportion_core::ledger::{Destination, LedgerKey, TotalsJson};
 use apportion_core::money::{ExactSum, Number};
 use apportion_core::proof::MasterPointer;
 use apportion_core::route::Reason;
 use apportion_model::{AssemblyId, ObjectKey};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Line item types that AWS documents or that real files hold; others are copied and reported.
 const KNOWN_TYPES: [&str; 19] = [
@@ -65,8 +66,9 @@ pub(super) fn run(
         return Err(RunError::Unbalanced { period, imbalances });
     }
     let texts = texts_of(request, delivery, &written, observations);
+    let drift = drift_of(&pass, &written)?;
     if request.dry_run {
-        return Ok(report_of(&pass, report, &exports, &written, None, texts));
+        return Ok(PeriodReport { drift, ..report_of(&pass, report, &exports, &written, None, texts) });
     }
     watcher.stage(&format!("{}: publishing", period.month_text()), None);
     let master = put_proofs(&pass, report, &mut exports, &written, &texts)?;
@@ -75,7 +77,7 @@ pub(super) fn run(
         return Err(RunError::Interrupted);
     }
     commit_all(&pass, &mut exports, &written, master.as_deref())?;
-    Ok(report_of(&pass, report, &exports, &written, master, texts))
+    Ok(PeriodReport { drift, ..report_of(&pass, report, &exports, &written, master, texts) })
 }
 
 /// The id of the whole delivery: the source's version, every export's id, and this program's version, because the
@@ -157,6 +159,11 @@ fn report_of(
                 customer.rows = totals.rows();
                 customer.unblended_cost = as_text(totals.unblended_by_currency(&written.keys));
             }
+            let columns = &written.exports[place].columns;
+            if let Some(live) = export.live.manifest.as_ref().filter(|_| !columns.is_empty()) {
+                customer.columns_added = missing_from(&live.columns, columns);
+                customer.columns_gone = missing_from(columns, &live.columns);
+            }
             customer.files = written.exports[place].files.len();
             customer.bytes = written.exports[place].files.iter().map(|file| file.bytes).sum();
             customer
@@ -191,6 +198,27 @@ fn report_of(
     }
 }
 
+/// The names of columns that another list doesn't have.
+fn missing_from(there: &[ExportColumn], here: &[ExportColumn]) -> Vec<String> {
+    let there: BTreeSet<&str> = there.iter().map(|column| column.name.as_str()).collect();
+    here.iter().map(|column| &column.name).filter(|name| !there.contains(name.as_str())).cloned().collect()
+}
+
+/// How the source's columns differ from the last delivery's that the MSP's place knows of: of this month, or else of
+/// the month before.
+fn drift_of(pass: &Pass<'_>, written: &Written) -> Result<Vec<String>, RunError> {
+    let Some(msp) = &pass.request.msp else { return Ok(Vec::new()) };
+    for (period, when) in [(pass.period, "the delivery before"), (pass.period.previous(), "the month before")]
+    {
+        let key = ObjectKey::MasterPointer { source: &pass.source.name, period }.to_string();
+        let Some(pointer) = master_pointer(msp.as_ref(), &key)? else { continue };
+        let Some(proof) = master_proof(msp.as_ref(), &pointer.newest.proof)? else { continue };
+        let texts = drift(&proof.columns, &written.source_columns);
+        return Ok(texts.into_iter().map(|text| format!("against {when}: {text}")).collect());
+    }
+    Ok(Vec::new())
+}
+
 /// Nothing was read: what is live tells the numbers.
 fn unchanged(pass: &Pass<'_>, report: &str, exports: &[Export<'_>]) -> PeriodReport {
     let customers = exports
@@ -218,6 +246,7 @@ fn empty_report(pass: &Pass<'_>, report: &str) -> PeriodReport {
         unassigned: Vec::new(),
         master_proof: None,
         observations: Vec::new(),
+        drift: Vec::new(),
     }
 }
 
@@ -239,6 +268,8 @@ fn customer_report(export: &Export<'_>, otherwise: State) -> CustomerReport {
         unblended_cost: BTreeMap::new(),
         rows_before: before.as_ref().map(|proof| proof.rows),
         unblended_cost_before: before.map(|proof| unblended_of(&proof.totals)).unwrap_or_default(),
+        columns_added: Vec::new(),
+        columns_gone: Vec::new(),
         files: 0,
         bytes: 0,
         assembly_id: export.assembly.to_string(),

@@ -26,22 +26,28 @@ pub(super) fn packing_of(customer: &Customer, columns: &[ExportColumn]) -> Packi
 }
 
 impl Lane {
-    /// The lane of an export, being at this place of the spool.
+    /// The lane of an export, being at this place of the spool; without a spool, it only notes the columns, where
+    /// the rows decide them.
     pub(super) fn new(
         export: &Export<'_>,
         mask_key: Option<&MaskKey>,
-        spool: &mut Spool,
+        spool: Option<&mut Spool>,
         place: usize,
-    ) -> Result<Self, RunError> {
+    ) -> Result<Option<Self>, RunError> {
         let (customer, mask) = (export.customer, export.mask(mask_key));
         let contract = customer.contract;
+        let Some(spool) = spool else {
+            return Ok(
+                (contract != Contract::Eco).then(|| Self::Waiting(WaitingLane::new(contract, mask, None)))
+            );
+        };
         if contract != Contract::Eco || export.format == Format::Parquet {
-            return Ok(Self::Waiting(WaitingLane::new(contract, mask, spool.waiting(place))));
+            return Ok(Some(Self::Waiting(WaitingLane::new(contract, mask, Some(spool.waiting(place))))));
         }
         let columns: Vec<ExportColumn> = contract.fixed().iter().map(|id| ExportColumn::known(*id)).collect();
         let packing = packing_of(customer, &columns);
         spool.set_packing(place, &packing)?;
-        Ok(Self::Direct(ExportLane::new(contract.fixed(), mask, packing)))
+        Ok(Some(Self::Direct(ExportLane::new(contract.fixed(), mask, packing))))
     }
 
     /// Bytes that wait in memory.

@@ -53,6 +53,10 @@ pub struct CustomerReport {
     pub rows_before: Option<u64>,
     /// The unblended cost by currency of the export that was live before.
     pub unblended_cost_before: BTreeMap<String, String>,
+    /// Columns that the live export doesn't have.
+    pub columns_added: Vec<String>,
+    /// Columns that only the live export has.
+    pub columns_gone: Vec<String>,
     /// Data files.
     pub files: usize,
     /// Their bytes.
@@ -108,6 +112,9 @@ pub struct PeriodReport {
     pub master_proof: Option<String>,
     /// What else should be known.
     pub observations: Vec<String>,
+    /// How the source's columns differ from those of the delivery before, or of the month before. It depends on what
+    /// was delivered when, so it stands here and not in the master proof.
+    pub drift: Vec<String>,
 }
 
 /// A month whose source can't be delivered; its last exports stay.

@@ -67,7 +67,7 @@ pub(super) fn write(pass: &Pass<'_>, exports: &mut [Export<'_>]) -> Result<Writt
     let request = pass.request;
     let with_msp = request.msp.is_some() && !request.dry_run;
     let other = exports.iter().any(|export| export.is_written() && export.customer.contract != Contract::Eco);
-    let wanted = Wanted { source: with_msp, other: other && !request.dry_run };
+    let wanted = Wanted { source: with_msp, other };
     let reader = Reader::new(pass.source.bucket.as_ref(), pass.delivery, pass.pin, wanted)?;
     let source_columns = reader.source_columns.clone();
     let routed: Vec<_> = request.customers.iter().map(|customer| customer.routed.clone()).collect();
@@ -168,12 +168,12 @@ impl<'p, 'e, 'r> Writing<'p, 'e, 'r> {
             let lanes = exports.len() + 1;
             Some(Spool::new(&request.spool.folder, pass.delivery_id, request.spool.limit, lanes)?)
         };
-        let mut lanes: Vec<Option<Lane>> = (0..exports.len()).map(|_| None).collect();
         if let Some(spool) = &mut spool {
             spool.set_packing(exports.len(), &unassigned_packing)?;
-            for (place, export) in exports.iter().enumerate().filter(|(_, export)| export.is_written()) {
-                lanes[place] = Some(Lane::new(export, request.mask_key.as_ref(), spool, place)?);
-            }
+        }
+        let mut lanes: Vec<Option<Lane>> = (0..exports.len()).map(|_| None).collect();
+        for (place, export) in exports.iter().enumerate().filter(|(_, export)| export.is_written()) {
+            lanes[place] = Lane::new(export, request.mask_key.as_ref(), spool.as_mut(), place)?;
         }
         Ok(Self {
             pass,
@@ -368,7 +368,10 @@ impl<'p, 'e, 'r> Writing<'p, 'e, 'r> {
     /// Writes the files of an export whose rows have waited.
     fn finish_waiting(&mut self, place: usize) -> Result<(), RunError> {
         let Some(Lane::Waiting(lane)) = self.lanes[place].take() else { return Ok(()) };
-        let Some(spool) = &mut self.spool else { return Ok(()) };
+        let Some(spool) = &mut self.spool else {
+            self.written[place].columns = lane.finish(&mut |_| Ok(()))?.columns;
+            return Ok(());
+        };
         let export = &self.exports[place];
         let rows = lane.finish(&mut |bytes| spool.reserve(bytes))?;
         let (path, waited) = (rows.path().to_owned(), rows.bytes());

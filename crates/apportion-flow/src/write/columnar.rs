@@ -1,7 +1,7 @@
 use super::WriteError;
 use super::pack::Order;
 use super::spool::SpooledFile;
-use super::waiting::WaitedRows;
+use super::waited::WaitedRows;
 use crate::plant::{self, Plant, strikes};
 use apportion_core::columns::ColumnType;
 use apportion_core::money::{Number, RepresentationDifference};

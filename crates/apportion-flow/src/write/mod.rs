@@ -14,6 +14,7 @@ mod pack;
 mod pool;
 mod spool;
 mod text_rows;
+mod waited;
 mod waiting;
 
 pub use columnar::write_parquet;
@@ -21,7 +22,8 @@ pub use lane::{ExportLane, UnassignedLane, export_header, header_line};
 pub use pack::{Gzip, LEVEL, Order, Packed, Packing, Window};
 pub use pool::Packer;
 pub use spool::{Spool, SpooledFile, clear_dead_spools};
-pub use waiting::{WaitedRows, WaitingLane};
+pub use waited::WaitedRows;
+pub use waiting::WaitingLane;
 
 use crate::outcome::{Kind, kind_of_io};
 

@@ -1,20 +1,20 @@
 use super::WriteError;
-use super::pack::{Order, Packing, Window, compress};
-use super::text_rows::{TextRows, sort_keys};
+use super::pack::compress;
+use super::text_rows::sort_keys;
+use super::waited::WaitedRows;
 use crate::plant::{self, Plant, is_planted, strikes};
 use apportion_core::columns::{ColumnId, Contract, ExportColumn, known};
 use apportion_core::line_item::{Batch, Cells};
 use apportion_core::mask::{Mask, Rule};
-use libdeflater::Decompressor;
 use std::collections::HashMap;
-use std::fs::{File, OpenOptions};
-use std::io::{BufReader, Read, Write};
-use std::path::{Path, PathBuf};
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::PathBuf;
 
 /// Bytes of rows that are compressed together while they wait.
 const BLOCK_BYTES: usize = 256 << 10;
 /// Ends a row; columns are counted from 1.
-const ROW_END: u64 = 0;
+pub(super) const ROW_END: u64 = 0;
 
 /// One column that an export may have.
 struct WaitingColumn {
@@ -35,7 +35,8 @@ pub struct WaitingLane {
     columns: Vec<WaitingColumn>,
     by_known: HashMap<ColumnId, usize>,
     by_name: HashMap<String, usize>,
-    path: PathBuf,
+    /// None: only the columns are of interest.
+    path: Option<PathBuf>,
     block: Vec<u8>,
     /// Bytes on the disk.
     bytes: u64,
@@ -55,8 +56,8 @@ struct Source<'a> {
 }
 
 impl WaitingLane {
-    /// A lane whose rows wait in a file that is there for it alone.
-    pub fn new(contract: Contract, mask: Mask, path: PathBuf) -> Self {
+    /// A lane whose rows wait in a file that is there for it alone; without one, only its columns are noted.
+    pub fn new(contract: Contract, mask: Mask, path: Option<PathBuf>) -> Self {
         let columns = contract.fixed().iter().map(|id| WaitingColumn::new(ExportColumn::known(*id)));
         Self {
             contract,
@@ -194,9 +195,10 @@ impl WaitingLane {
     /// # Errors
     /// A disk that is full.
     pub fn flush(&mut self) -> Result<u64, WriteError> {
-        if self.block.is_empty() {
+        let Some(path) = self.path.as_deref().filter(|_| !self.block.is_empty()) else {
+            self.block.clear();
             return Ok(0);
-        }
+        };
         let mut packed = (self.block.len() as u64).to_le_bytes().to_vec();
         packed.extend_from_slice(&[0; 8]);
         compress(&self.block, &mut packed)?;
@@ -206,16 +208,16 @@ impl WaitingLane {
         OpenOptions::new()
             .create(true)
             .append(true)
-            .open(&self.path)
+            .open(path)
             .and_then(|mut file| file.write_all(&packed))
-            .map_err(|source| self.error("keeping rows that wait", source))?;
+            .map_err(|source| WriteError::Io {
+                path: path.display().to_string(),
+                doing: "keeping rows that wait",
+                source,
+            })?;
         self.block.clear();
         self.bytes += packed.len() as u64;
         Ok(packed.len() as u64)
-    }
-
-    fn error(&self, doing: &'static str, source: std::io::Error) -> WriteError {
-        WriteError::Io { path: self.path.display().to_string(), doing, source }
     }
 
     /// After the last row: the export's columns are known, and its rows can be read.
@@ -240,7 +242,7 @@ impl WaitingLane {
             filled: in_order().map(|column| column.filled).collect(),
             keys: sort_keys(|key| self.by_known.get(&key).map(|column| places[*column])),
             places,
-            path: self.path,
+            path: self.path.unwrap_or_default(),
             bytes: self.bytes,
         })
     }
@@ -252,216 +254,6 @@ impl WaitingColumn {
     }
 }
 
-/// All rows of an export, and its columns.
-pub struct WaitedRows {
-    /// The columns, in order.
-    pub columns: Vec<ExportColumn>,
-    /// For each column, whether it has a cell that isn't blank.
-    pub filled: Vec<bool>,
-    keys: [Option<usize>; 3],
-    /// The final place of each column as the rows number them.
-    places: Vec<usize>,
-    path: PathBuf,
-    bytes: u64,
-}
-
-impl WaitedRows {
-    /// Calls `each` with every row in the source's order: place and cell, by ascending place.
-    fn for_each<E: From<WriteError>>(
-        &self,
-        each: &mut dyn FnMut(&[(usize, &[u8])]) -> Result<(), E>,
-    ) -> Result<(), E> {
-        let mut blocks = Blocks::open(&self.path)?;
-        while let Some(block) = blocks.next()? {
-            let mut rest = block;
-            let mut cells: Vec<(usize, &[u8])> = Vec::new();
-            while let Some(number) = take_number(&mut rest) {
-                if number == ROW_END {
-                    cells.sort_by_key(|(place, _)| *place);
-                    each(&cells)?;
-                    cells.clear();
-                    continue;
-                }
-                let cell = take_number(&mut rest).and_then(|length| {
-                    let (cell, behind) = rest.split_at_checked(usize::try_from(length).ok()?)?;
-                    rest = behind;
-                    Some(cell)
-                });
-                let place = usize::try_from(number - 1).ok().and_then(|column| self.places.get(column));
-                let (Some(place), Some(cell)) = (place, cell) else { return Err(blocks.broken().into()) };
-                cells.push((*place, cell));
-            }
-        }
-        Ok(())
-    }
-
-    /// Encodes all rows as CSV text; `full` gets each window.
-    ///
-    /// # Errors
-    /// What `full` returns, and a spool that can't be read.
-    pub fn into_windows<E: From<WriteError>>(
-        self,
-        packing: &Packing,
-        full: &mut dyn FnMut(Window, Packing) -> Result<(), E>,
-    ) -> Result<(), E> {
-        let mut rows = TextRows::new(self.columns.len(), self.keys);
-        self.for_each(&mut |cells| {
-            rows.begin();
-            for (place, cell) in cells {
-                rows.cell(*place, cell);
-            }
-            rows.end();
-            match rows.take_full(packing.window_rows()) {
-                Some(window) => full(window, packing.clone()),
-                None => Ok(()),
-            }
-        })?;
-        rows.take_rest().map_or(Ok(()), |window| full(window, packing.clone()))
-    }
-
-    /// Hands all rows over in the export's order, which is by window as in csv.gz.
-    pub(super) fn for_each_in_order<E: From<WriteError>>(
-        &self,
-        order: Order,
-        each: &mut dyn FnMut(&[(usize, &[u8])]) -> Result<(), E>,
-    ) -> Result<(), E> {
-        if order == Order::Source {
-            return self.for_each(each);
-        }
-        let mut window = CellWindow::default();
-        self.for_each(&mut |cells| {
-            window.push(cells);
-            if window.is_full() { window.hand_over(&self.keys, each) } else { Ok(()) }
-        })?;
-        window.hand_over(&self.keys, each)
-    }
-
-    /// Removes the rows from the spool.
-    ///
-    /// # Errors
-    /// A file that can't be removed.
-    pub fn remove(path: &Path) -> Result<(), WriteError> {
-        match std::fs::remove_file(path) {
-            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-                Err(WriteError::Io { path: path.display().to_string(), doing: "removing", source })
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Where the rows wait.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// How many bytes they are there.
-    pub fn bytes(&self) -> u64 {
-        self.bytes
-    }
-}
-
-/// The rows of a window as cells.
-#[derive(Default)]
-struct CellWindow {
-    bytes: Vec<u8>,
-    cells: Vec<(u32, std::ops::Range<usize>)>,
-    rows: Vec<std::ops::Range<usize>>,
-}
-
-impl CellWindow {
-    fn push(&mut self, cells: &[(usize, &[u8])]) {
-        let start = self.cells.len();
-        for (place, cell) in cells {
-            let from = self.bytes.len();
-            self.bytes.extend_from_slice(cell);
-            self.cells.push((*place as u32, from..self.bytes.len()));
-        }
-        self.rows.push(start..self.cells.len());
-    }
-
-    fn is_full(&self) -> bool {
-        self.rows.len() >= super::pack::WINDOW_ROWS || self.bytes.len() >= super::pack::WINDOW_BYTES
-    }
-
-    fn cell(&self, row: &std::ops::Range<usize>, place: Option<usize>) -> &[u8] {
-        let cells = self.cells.get(row.clone()).unwrap_or_default();
-        let found = place.and_then(|place| cells.iter().find(|(at, _)| *at as usize == place));
-        found.and_then(|(_, range)| self.bytes.get(range.clone())).unwrap_or_default()
-    }
-
-    fn hand_over<E>(
-        &mut self,
-        keys: &[Option<usize>; 3],
-        each: &mut dyn FnMut(&[(usize, &[u8])]) -> Result<(), E>,
-    ) -> Result<(), E> {
-        let mut rows = std::mem::take(&mut self.rows);
-        rows.sort_by(|left, right| {
-            keys.iter().map(|key| self.cell(left, *key)).cmp(keys.iter().map(|key| self.cell(right, *key)))
-        });
-        let mut cells: Vec<(usize, &[u8])> = Vec::new();
-        for row in rows {
-            cells.clear();
-            for (place, range) in self.cells.get(row).unwrap_or_default() {
-                cells.push((*place as usize, self.bytes.get(range.clone()).unwrap_or_default()));
-            }
-            each(&cells)?;
-        }
-        *self = Self::default();
-        Ok(())
-    }
-}
-
-/// The compressed blocks of a waiting lane's file.
-struct Blocks {
-    path: PathBuf,
-    file: Option<BufReader<File>>,
-    packed: Vec<u8>,
-    block: Vec<u8>,
-}
-
-impl Blocks {
-    fn open(path: &Path) -> Result<Self, WriteError> {
-        let file = match File::open(path) {
-            Ok(file) => Some(BufReader::new(file)),
-            // A lane without rows never made its file.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-            Err(source) => {
-                return Err(WriteError::Io { path: path.display().to_string(), doing: "opening", source });
-            }
-        };
-        Ok(Self { path: path.to_owned(), file, packed: Vec::new(), block: Vec::new() })
-    }
-
-    fn broken(&self) -> WriteError {
-        let source = std::io::Error::from(std::io::ErrorKind::InvalidData);
-        WriteError::Io { path: self.path.display().to_string(), doing: "fetching rows that waited", source }
-    }
-
-    fn next(&mut self) -> Result<Option<&[u8]>, WriteError> {
-        let Some(file) = &mut self.file else { return Ok(None) };
-        let mut head = [0; 16];
-        match file.read_exact(&mut head) {
-            Ok(()) => {}
-            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(None),
-            Err(_) => return Err(self.broken()),
-        }
-        let (bytes, packed) = head.split_at(8);
-        let number = |text: &[u8]| {
-            usize::try_from(text.iter().rev().fold(0u64, |sum, byte| sum << 8 | u64::from(*byte)))
-        };
-        let (Ok(bytes), Ok(packed)) = (number(bytes), number(packed)) else { return Err(self.broken()) };
-        self.packed.resize(packed, 0);
-        self.block.resize(bytes, 0);
-        if file.read_exact(&mut self.packed).is_err() {
-            return Err(self.broken());
-        }
-        match Decompressor::new().gzip_decompress(&self.packed, &mut self.block) {
-            Ok(length) if length == bytes => Ok(Some(&self.block)),
-            _ => Err(self.broken()),
-        }
-    }
-}
-
 /// LEB128.
 fn push_number(out: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
@@ -469,17 +261,4 @@ fn push_number(out: &mut Vec<u8>, mut number: u64) {
         number >>= 7;
     }
     out.push(number as u8);
-}
-
-fn take_number(bytes: &mut &[u8]) -> Option<u64> {
-    let mut number = 0u64;
-    for shift in (0..64).step_by(7) {
-        let (byte, rest) = bytes.split_first()?;
-        *bytes = rest;
-        number |= u64::from(byte & 0x7F) << shift;
-        if byte & 0x80 == 0 {
-            return Some(number);
-        }
-    }
-    None
 }

@@ -12,6 +12,7 @@
 
 mod audit_defects;
 mod bad_input;
+mod consumers;
 mod crash;
 mod docs;
 mod exit_codes;
@@ -19,6 +20,7 @@ mod fixtures;
 mod gc;
 mod golden;
 mod harness;
+mod membership;
 mod nise;
 mod planted;
 mod properties;
@@ -34,3 +36,4 @@ mod support;
 mod targets;
 mod tidy;
 mod written_report;
+mod year;
