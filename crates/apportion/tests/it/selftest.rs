@@ -57,7 +57,7 @@ fn an_interruption_cleans_up() {
     // What is there changes all the time: only names right below are looked at.
     let begins = || {
         let inside = std::fs::read_dir(place.at("here")).unwrap().map(|entry| entry.unwrap().path());
-        inside.into_iter().any(|path| path.join("point").is_dir())
+        inside.into_iter().any(|path| path.join("before/targets").is_dir())
     };
     while !begins() {
         assert!(begun.elapsed() < Duration::from_secs(120), "it never came to a crash point");

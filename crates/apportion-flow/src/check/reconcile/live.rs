@@ -1,5 +1,5 @@
 use super::report::{ExportState, ReconcileZeros, ReconciledExport};
-use super::{Findings, ReconcileRequest, describe, file_problem};
+use super::{ConfiguredExport, Findings, ReconcileRequest, describe, file_problem};
 use crate::storage::{Bucket, DocumentError, StorageError, find_document, read_document};
 use apportion_core::ledger::ToldTotals;
 use apportion_core::manifest::{OwnManifest, read_own};
@@ -76,12 +76,16 @@ impl Looking<'_, '_> {
 
     /// Exports that the settings have and the newest delivery doesn't.
     fn not_delivered(&self) -> Vec<ReconciledExport> {
-        let due = self.request.exports.iter().filter(|(source, customer, report)| {
-            *source == self.proof.source
-                && self.is_chosen(customer)
-                && !self.proof.customers.iter().any(|export| export.report_id == *report)
+        let period = self.proof.billing_period;
+        let due = self.request.exports.iter().filter(|configured| {
+            // Who owns nothing in this month came later, and misses nothing of it.
+            let owns_something = configured.accounts.bearing_on(period).is_none_or(|list| !list.is_empty());
+            configured.source == self.proof.source
+                && owns_something
+                && self.is_chosen(&configured.customer)
+                && !self.proof.customers.iter().any(|export| export.report_id == configured.report)
         });
-        due.map(|(_, customer, report)| ReconciledExport {
+        due.map(|ConfiguredExport { customer, report, .. }| ReconciledExport {
             customer: customer.to_string(),
             report_id: report.to_string(),
             state: ExportState::NotDelivered,
@@ -101,8 +105,10 @@ impl Looking<'_, '_> {
             return Seen::of(ExportState::NotChosen, "");
         }
         let request = self.request;
-        let configured = request.exports.iter().any(|(source, customer, report)| {
-            *source == self.proof.source && *customer == export.customer && *report == export.report_id
+        let configured = request.exports.iter().any(|configured| {
+            configured.source == self.proof.source
+                && configured.customer == export.customer
+                && configured.report == export.report_id
         });
         let target = request.targets.find(&export.customer, export.linked_account.as_ref());
         let Some(target) = target.filter(|_| configured) else {
