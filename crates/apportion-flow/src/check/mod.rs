@@ -8,6 +8,7 @@ mod consumer;
 mod file;
 mod parquet;
 mod reconcile;
+mod rows;
 
 pub use consumer::{ExportVerdict, Verdict, VerifyError, verify};
 pub use file::{CheckError, Checked, Expected, check_file};
@@ -17,3 +18,4 @@ pub use reconcile::{
     ReconcileFinding, ReconcileReport, ReconcileRequest, ReconcileZeros, ReconciledDelivery,
     ReconciledExport, reconcile,
 };
+pub use rows::{Row, TakesRows, each_row};

@@ -7,6 +7,7 @@ mod deliver;
 mod demo;
 mod gc;
 mod init;
+mod periods;
 #[cfg(debug_assertions)]
 pub(crate) mod plant;
 mod reconcile;
@@ -36,6 +37,7 @@ pub(crate) fn run(cli: Cli, printer: &Printer, signals: &Signals) -> anyhow::Res
         Command::Reconcile(args) => reconcile::run(&args, printer, signals),
         Command::Gc(args) => gc::run(&args, printer, signals),
         Command::Selftest(args) => selftest::run(&args, printer, signals),
+        Command::Periods(command) => periods::run(&command, printer, signals),
         Command::Schema(args) => schema::run(&args, printer),
         Command::Config(ConfigCommand::Show { run, origin }) => config::show(&run, origin, printer),
         Command::Config(ConfigCommand::Check(args)) => config::check(&args, printer),
