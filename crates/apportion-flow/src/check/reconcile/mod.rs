@@ -16,6 +16,7 @@ pub use report::{
 use crate::outcome::Kind;
 use crate::storage::{Bucket, DocumentError, StorageError, Targets, delivered_periods, read_document};
 use apportion_core::ledger::Unexplained;
+use apportion_core::mask::MaskKey;
 use apportion_core::money::ExactSum;
 use apportion_core::proof::{
     Books, Bridge, BridgeBy, Bridges, InvoiceTie, MASTER_PROOF, MasterEntry, MasterPointer, MasterProof,
@@ -39,6 +40,8 @@ pub struct ReconcileRequest {
     pub exports: Vec<ConfiguredExport>,
     /// Where exports lie.
     pub targets: Targets,
+    /// The mask key: customer proofs tell currencies, types and invoice ids masked.
+    pub mask_key: Option<MaskKey>,
     /// Only this customer's exports are looked at; None: all. The bridge is always whole.
     pub only: Option<CustomerId>,
     /// Which months; None: all that were delivered.
