@@ -68,6 +68,7 @@ fn hashes(place: &Place, run: &str, threads: usize, memory: u64) -> String {
             named: false,
             report: None,
             object: None,
+            kind: Default::default(),
         }],
         periods: None,
         customers: vec![
