@@ -29,11 +29,13 @@ pub enum Plant {
     PublishCut = 9,
     /// The manifest goes to another customer's target.
     PublishStray = 10,
+    /// A column comes into an export that none of its rows has a cell in.
+    ColumnStray = 11,
 }
 
 impl Plant {
     /// The names by which a bug is asked for.
-    pub const NAMES: [(&'static str, Self); 10] = [
+    pub const NAMES: [(&'static str, Self); 11] = [
         ("split-drop", Self::SplitDrop),
         ("split-double", Self::SplitDouble),
         ("split-stray", Self::SplitStray),
@@ -44,6 +46,7 @@ impl Plant {
         ("publish-short", Self::PublishShort),
         ("publish-cut", Self::PublishCut),
         ("publish-stray", Self::PublishStray),
+        ("column-stray", Self::ColumnStray),
     ];
 }
 
