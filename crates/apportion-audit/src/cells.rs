@@ -3,13 +3,19 @@
 //! What comes in: a file's snake names, and its rows. What goes out: the cell of any column, be it in columns of
 //! its own or inside a CUR 2.0 map. What it must never do: change a cell.
 
-use crate::columns::{ADDITIVE, ECO, GUARANTEED};
+use crate::columns::{ADDITIVE, GUARANTEED};
+use crate::delivered::{FileColumns, Registry, TOO_MANY};
 use crate::maps;
+use crate::names::snake;
 use csv::ByteRecord;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-/// The maps of CUR 2.0; a column that isn't in the file is looked for in the one whose name it begins with.
-const MAPS: [&str; 4] = ["product", "resource_tags", "cost_category", "discount"];
+/// The maps of CUR 2.0.
+pub(crate) const MAPS: [&str; 5] = ["product", "resource_tags", "cost_category", "discount", "tags"];
+/// A known column that isn't in the file is looked for in that of the first four whose name it begins with.
+const OF_KNOWN_COLUMNS: usize = 4;
+/// More keys than the maps of one file can have.
+const MOST_KEYS: usize = 100_000;
 
 /// Where to find one column's cell.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,14 +37,47 @@ pub(crate) enum Place {
 struct Map {
     columns: Vec<usize>,
     text: Vec<u8>,
-    slots: HashMap<Vec<u8>, usize>,
-    values: Vec<Vec<u8>>,
+    /// The slots of wanted columns by name.
+    wanted: HashMap<Vec<u8>, usize>,
+    /// The slot of each key that has come up, if it is wanted.
+    keys: HashMap<Vec<u8>, Option<usize>>,
+    /// Value and key by slot. Where several keys become one column, the first in byte order that isn't blank counts.
+    values: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+impl Map {
+    fn set(&mut self, slot: usize, key: &[u8], value: &[u8]) {
+        let (last, from) = &mut self.values[slot];
+        if !value.is_empty() && (last.is_empty() || key < from.as_slice()) {
+            *last = value.to_vec();
+            *from = key.to_vec();
+        }
+    }
+
+    fn new_slot(&mut self) -> usize {
+        self.values.push(Default::default());
+        self.values.len() - 1
+    }
+}
+
+/// A key that came up for the first time, and is a column that nobody asked for by name.
+pub(crate) struct NewKey {
+    pub(crate) map: usize,
+    pub(crate) key: Vec<u8>,
+    /// The name of its column.
+    pub(crate) name: Vec<u8>,
+    pub(crate) place: Place,
 }
 
 /// The map columns of a file.
 #[derive(Default)]
 pub(crate) struct Maps {
     maps: Vec<Map>,
+    /// The names of the file's own columns, which beat keys.
+    own: HashSet<Vec<u8>>,
+    /// Whether every key is wanted.
+    every_key: bool,
+    new_keys: Vec<NewKey>,
 }
 
 /// The map column that could not be read, and why.
@@ -47,39 +86,69 @@ pub(crate) struct MapFault {
     pub(crate) cause: &'static str,
 }
 
+/// The name of a key's column: that of its slash name.
+pub(crate) fn name_of_key(map: usize, key: &[u8]) -> Vec<u8> {
+    snake(&[MAPS[map].as_bytes(), b"/", key].concat())
+}
+
 impl Maps {
     /// Takes up the next row; most rows repeat the map of the one before.
     pub(crate) fn read(&mut self, record: &ByteRecord) -> Result<(), MapFault> {
-        for (index, map) in self.maps.iter_mut().enumerate() {
-            if map.columns.is_empty() || map.slots.is_empty() {
+        for index in 0..self.maps.len() {
+            let map = &mut self.maps[index];
+            if map.columns.is_empty() || (map.wanted.is_empty() && !self.every_key) {
                 continue;
             }
             let text = first_of(record, &map.columns);
             if text == map.text {
                 continue;
             }
-            map.values.iter_mut().for_each(Vec::clear);
+            for (value, _) in &mut map.values {
+                value.clear();
+            }
             map.text.clear();
             map.text.extend_from_slice(text);
-            let (slots, values) = (&map.slots, &mut map.values);
-            maps::read(text, |key, value| {
-                if let Some(slot) = slots.get(key) {
-                    values[*slot].clear();
-                    values[*slot].extend_from_slice(value);
-                }
-            })
-            .map_err(|cause| MapFault { column: MAPS[index], cause })?;
+            maps::read(text, |key, value| self.entry(index, key, value))
+                .map_err(|cause| MapFault { column: MAPS[index], cause })?;
+            if self.maps[index].keys.len() > MOST_KEYS {
+                return Err(MapFault { column: MAPS[index], cause: TOO_MANY });
+            }
         }
         Ok(())
     }
 
-    fn slot(&mut self, map: usize, key: &[u8]) -> Place {
-        let map_columns = &mut self.maps[map];
-        let next = map_columns.values.len();
-        let slot = *map_columns.slots.entry(key.to_vec()).or_insert(next);
-        if slot == next {
-            map_columns.values.push(Vec::new());
+    fn entry(&mut self, index: usize, key: &[u8], value: &[u8]) {
+        let map = &mut self.maps[index];
+        let slot = match map.keys.get(key) {
+            Some(slot) => *slot,
+            // What has no value has no column yet.
+            None if value.is_empty() || map.keys.len() > MOST_KEYS => return,
+            None => {
+                let name = name_of_key(index, key);
+                let own = self.own.contains(&name);
+                let mut slot = map.wanted.get(&name).copied().filter(|_| !own);
+                if slot.is_none() && self.every_key && !own {
+                    let new = map.new_slot();
+                    let place = Place::Key { map: index, slot: new };
+                    self.new_keys.push(NewKey { map: index, key: key.to_vec(), name, place });
+                    slot = Some(new);
+                }
+                map.keys.insert(key.to_vec(), slot);
+                slot
+            }
+        };
+        if let Some(slot) = slot {
+            map.set(slot, key, value);
         }
+    }
+
+    fn slot(&mut self, map: usize, name: &[u8]) -> Place {
+        let wanted = &mut self.maps[map];
+        if let Some(slot) = wanted.wanted.get(name) {
+            return Place::Key { map, slot: *slot };
+        }
+        let slot = wanted.new_slot();
+        wanted.wanted.insert(name.to_vec(), slot);
         Place::Key { map, slot }
     }
 }
@@ -94,7 +163,7 @@ pub(crate) fn cell<'r>(place: &Place, record: &'r ByteRecord, maps: &'r Maps) ->
         Place::Absent => b"",
         Place::Column(column) => record.get(*column).unwrap_or_default(),
         Place::FirstOf(columns) => first_of(record, columns),
-        Place::Key { map, slot } => &maps.maps[*map].values[*slot],
+        Place::Key { map, slot } => &maps.maps[*map].values[*slot].0,
         Place::Either(first, second) => match cell(first, record, maps) {
             b"" => cell(second, record, maps),
             found => found,
@@ -106,7 +175,8 @@ pub(crate) fn cell<'r>(place: &Place, record: &'r ByteRecord, maps: &'r Maps) ->
 pub(crate) struct FilePlan {
     pub(crate) guaranteed: Vec<Place>,
     pub(crate) additive: Vec<Place>,
-    pub(crate) eco: Vec<Place>,
+    /// All columns that an export may have.
+    pub(crate) delivered: FileColumns,
     pub(crate) split_parent: Place,
     /// The source's own columns, for the files of unassigned line items.
     pub(crate) all: Vec<Place>,
@@ -114,21 +184,40 @@ pub(crate) struct FilePlan {
 }
 
 impl FilePlan {
-    /// `names` are the file's, `all` those of every file of the delivery.
-    pub(crate) fn new(names: &[Vec<u8>], all: &[Vec<u8>]) -> Self {
+    /// `names` are the file's, made of its `headers`; `all` those of every file of the delivery. With `wide`, all
+    /// columns and keys that the file has are wanted.
+    pub(crate) fn new(
+        headers: &[Vec<u8>],
+        names: &[Vec<u8>],
+        all: &[Vec<u8>],
+        wide: bool,
+        registry: &mut Registry,
+    ) -> Result<Self, &'static str> {
         let mut finder = Finder::new(names);
-        Self {
+        finder.maps.every_key = wide;
+        Ok(Self {
             guaranteed: GUARANTEED.iter().map(|(name, _)| finder.place(name.as_bytes())).collect(),
             additive: ADDITIVE.iter().map(|name| finder.place(name.as_bytes())).collect(),
-            eco: ECO.iter().map(|(name, _)| finder.place(name.as_bytes())).collect(),
+            delivered: FileColumns::new(headers, names, &mut finder, wide, registry)?,
             split_parent: finder.place(b"split_line_item_parent_resource_id"),
             all: all.iter().map(|name| finder.place(name)).collect(),
             maps: finder.maps,
+        })
+    }
+
+    /// Takes up the next row, and the keys that it is the first to have.
+    pub(crate) fn read(&mut self, record: &ByteRecord, registry: &mut Registry) -> Result<(), MapFault> {
+        self.maps.read(record)?;
+        for new in std::mem::take(&mut self.maps.new_keys) {
+            let column = MAPS[new.map];
+            self.delivered.add_key(new, registry).map_err(|cause| MapFault { column, cause })?;
         }
+        Ok(())
     }
 }
 
-struct Finder<'a> {
+/// Finds the places of columns by name.
+pub(crate) struct Finder<'a> {
     columns: HashMap<&'a [u8], Vec<usize>>,
     maps: Maps,
 }
@@ -143,11 +232,15 @@ impl<'a> Finder<'a> {
             columns: columns.get(name.as_bytes()).cloned().unwrap_or_default(),
             ..Map::default()
         };
-        let maps = Maps { maps: MAPS.iter().map(map).collect() };
+        let maps = Maps {
+            maps: MAPS.iter().map(map).collect(),
+            own: names.iter().cloned().collect(),
+            ..Maps::default()
+        };
         Self { columns, maps }
     }
 
-    fn place(&mut self, name: &[u8]) -> Place {
+    pub(crate) fn place(&mut self, name: &[u8]) -> Place {
         let place = self.own_place(name).unwrap_or_else(|| self.map_place(name));
         if name != b"product_comments" {
             return place;
@@ -166,12 +259,10 @@ impl<'a> Finder<'a> {
     }
 
     fn map_place(&mut self, name: &[u8]) -> Place {
-        for (index, map) in MAPS.iter().enumerate() {
+        for (index, map) in MAPS[..OF_KNOWN_COLUMNS].iter().enumerate() {
             let key = name.strip_prefix(map.as_bytes()).and_then(|rest| rest.strip_prefix(b"_"));
-            if let Some(key) = key
-                && !self.maps.maps[index].columns.is_empty()
-            {
-                return self.maps.slot(index, key);
+            if key.is_some() && !self.maps.maps[index].columns.is_empty() {
+                return self.maps.slot(index, name);
             }
         }
         Place::Absent
@@ -184,7 +275,8 @@ mod tests {
 
     fn plan(names: &[&str], wanted: &[&str]) -> FilePlan {
         let bytes = |names: &[&str]| names.iter().map(|name| name.as_bytes().to_vec()).collect::<Vec<_>>();
-        FilePlan::new(&bytes(names), &bytes(wanted))
+        let names = bytes(names);
+        FilePlan::new(&names, &names, &bytes(wanted), false, &mut Registry::default()).unwrap()
     }
 
     #[test]

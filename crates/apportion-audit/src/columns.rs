@@ -1,8 +1,9 @@
 //! The auditor's own column lists.
 //!
-//! What comes in: nothing; the lists were copied by hand from the delivery format and the published Eco schema.
-//! What goes out: the 244 columns of contract `eco`, the 28 guaranteed columns and the additive columns, in the
-//! order that headers and hashes depend on. What it must never do: take a list from the splitter, or from a file.
+//! What comes in: nothing; the lists were copied by hand from the delivery format and the published schemas. What
+//! goes out: the 244 columns of contract `eco`, those that `eco-extended` adds, the 28 guaranteed columns and the
+//! additive columns, in the order that headers and hashes depend on. What it must never do: take a list from the
+//! splitter, or from a file.
 
 use ColumnType::{Double, Text, Timestamp};
 
@@ -20,6 +21,13 @@ pub(crate) enum ColumnType {
 /// Whether AWS guarantees a column in every report.
 pub(crate) fn is_guaranteed(name: &str) -> bool {
     GUARANTEED.iter().any(|(known, _)| *known == name)
+}
+
+/// A column of contract `eco` (then true) or of what `eco-extended` has behind it; all others are of type string.
+pub(crate) fn fixed(name: &str) -> Option<(ColumnType, bool)> {
+    let among =
+        |list: &[(&str, ColumnType)]| list.iter().find(|(known, _)| *known == name).map(|found| found.1);
+    among(&ECO).map(|kind| (kind, true)).or_else(|| among(&EXTENDED).map(|kind| (kind, false)))
 }
 
 /// The columns that AWS guarantees, in the order that seeds their hashes.
@@ -351,6 +359,53 @@ pub(crate) const ECO: [(&str, ColumnType); 244] = [
     ("identity_line_item_id", Text),
 ];
 
+/// What contract `eco-extended` has behind the columns of `eco`, before the customer's own tags and categories.
+pub(crate) const EXTENDED: [(&str, ColumnType); 43] = [
+    ("line_item_net_unblended_cost", Double),
+    ("line_item_net_unblended_rate", Text),
+    ("reservation_net_amortized_upfront_cost_for_usage", Double),
+    ("reservation_net_amortized_upfront_fee_for_billing_period", Double),
+    ("reservation_net_effective_cost", Double),
+    ("reservation_net_recurring_fee_for_usage", Double),
+    ("reservation_net_unused_amortized_upfront_fee_for_billing_period", Double),
+    ("reservation_net_unused_recurring_fee", Double),
+    ("reservation_net_upfront_value", Double),
+    ("savings_plan_amortized_upfront_commitment_for_billing_period", Double),
+    ("savings_plan_end_time", Text),
+    ("savings_plan_instance_type_family", Text),
+    ("savings_plan_net_amortized_upfront_commitment_for_billing_period", Double),
+    ("savings_plan_net_recurring_commitment_for_billing_period", Double),
+    ("savings_plan_net_savings_plan_effective_cost", Double),
+    ("savings_plan_offering_type", Text),
+    ("savings_plan_payment_option", Text),
+    ("savings_plan_purchase_term", Text),
+    ("savings_plan_recurring_commitment_for_billing_period", Double),
+    ("savings_plan_region", Text),
+    ("savings_plan_savings_plan_a_r_n", Text),
+    ("savings_plan_savings_plan_effective_cost", Double),
+    ("savings_plan_savings_plan_rate", Double),
+    ("savings_plan_start_time", Text),
+    ("savings_plan_total_commitment_to_date", Double),
+    ("savings_plan_used_commitment", Double),
+    ("split_line_item_actual_usage", Double),
+    ("split_line_item_net_split_cost", Double),
+    ("split_line_item_net_unused_cost", Double),
+    ("split_line_item_parent_resource_id", Text),
+    ("split_line_item_public_on_demand_split_cost", Double),
+    ("split_line_item_public_on_demand_unused_cost", Double),
+    ("split_line_item_reserved_usage", Double),
+    ("split_line_item_split_cost", Double),
+    ("split_line_item_split_usage", Double),
+    ("split_line_item_split_usage_ratio", Double),
+    ("split_line_item_unused_cost", Double),
+    ("discount_bundled_discount", Double),
+    ("discount_edp_discount", Double),
+    ("discount_private_rate_discount", Double),
+    ("discount_spp_discount", Double),
+    ("discount_ri_volume_discount", Double),
+    ("discount_total_discount", Double),
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -370,6 +425,11 @@ mod tests {
         }
         for (name, kind) in ECO {
             assert!(!ADDITIVE.contains(&name) || kind == Double, "{name}");
+        }
+        let extended = EXTENDED.iter().map(|(name, _)| name);
+        assert_eq!(ECO.iter().map(|(name, _)| name).chain(extended).collect::<BTreeSet<_>>().len(), 287);
+        for name in ADDITIVE {
+            assert_eq!(fixed(name).map(|(kind, _)| kind), Some(Double), "{name}");
         }
         assert_eq!(ECO[0].0, "bill_bill_type");
         assert_eq!(ECO[243].0, "identity_line_item_id");

@@ -11,6 +11,8 @@ use std::io::Read;
 use std::path::Path;
 
 const LARGEST: u64 = 512 << 20;
+/// How many entries of one list are told apart; one that is missing moves all behind it.
+const MOST_TOLD: usize = 3;
 
 /// A JSON object and the text it was read from.
 pub(crate) struct Document {
@@ -68,6 +70,25 @@ impl<'a> Fields<'a> {
     /// The field must be this text.
     pub(crate) fn text(&mut self, name: &'static str, expected: &str) {
         self.equals(name, &Value::from(expected));
+    }
+
+    /// The field must be exactly this list; each entry that differs is told.
+    pub(crate) fn list(&mut self, name: &'static str, expected: Vec<Value>) {
+        let found = self.take(name);
+        let Some(list) = found.and_then(Value::as_array) else {
+            return self.differ(name, &"a list", found);
+        };
+        if list.len() != expected.len() {
+            let wanted = format!("{} entries", expected.len());
+            self.differ(name, &wanted, Some(&Value::from(list.len())));
+        }
+        let mut told = 0;
+        for (number, (wanted, found)) in expected.iter().zip(list).enumerate() {
+            if wanted != found && told < MOST_TOLD {
+                told += 1;
+                self.differ(&format!("{name}[{number}]"), &short(wanted), Some(found));
+            }
+        }
     }
 
     /// The field must be some text.

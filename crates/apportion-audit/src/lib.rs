@@ -8,10 +8,14 @@
 
 mod cells;
 mod columns;
+mod delivered;
 mod documents;
+mod doubles;
 mod error;
 mod expect;
 mod hashes;
+mod headers;
+mod line_item;
 mod maps;
 mod masking;
 mod master;
@@ -21,13 +25,18 @@ mod proof;
 mod report;
 mod request;
 mod routing;
+mod share;
 mod source;
+mod stored;
 mod target;
 mod totals;
 
 pub use error::{AuditError, AuditErrorKind};
 pub use report::{AuditReport, CustomerAudit, Finding, FindingKind, PeriodAudit, Zeros};
-pub use request::{AuditRequest, AuditedAccount, AuditedAccounts, AuditedCustomer, AuditedExport};
+pub use request::{
+    AuditRequest, AuditedAccount, AuditedAccounts, AuditedCustomer, AuditedExport, Contract, Gzip,
+    HeaderStyle, RowOrder,
+};
 
 use expect::{Expected, expect};
 use master::{Master, MasterContext};
@@ -47,8 +56,12 @@ pub fn audit(
     interrupted: &dyn Fn() -> bool,
     progress: &dyn Fn(&str, u64),
 ) -> Result<AuditReport, AuditError> {
-    let mut report = AuditReport { periods: Vec::new(), findings: Vec::new() };
+    let mut report = AuditReport { periods: Vec::new(), locked: Vec::new(), findings: Vec::new() };
     for delivery in source::find(request)? {
+        if request.locked.contains(&delivery.period) {
+            report.locked.push(delivery.period);
+            continue;
+        }
         if interrupted() {
             return Err(AuditError::Interrupted);
         }
@@ -80,6 +93,7 @@ fn audit_period(
         }
         for export in &customer.exports {
             let Some(share) = expected.share(number, export.linked_account.as_ref()) else { continue };
+            let columns = share.columns(customer.contract, &expected.registry);
             let in_master = master.as_ref().is_some_and(|master| master.names(export.report_id.as_str()));
             let context = ExportContext {
                 request,
@@ -89,6 +103,7 @@ fn audit_period(
                 customer,
                 export,
                 share,
+                columns: &columns,
                 in_master,
                 interrupted,
                 progress,

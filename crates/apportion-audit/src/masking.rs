@@ -21,6 +21,8 @@ pub(crate) enum Sensitivity {
     None,
     /// The whole cell is an account id.
     Account,
+    /// Blank where the payer is masked.
+    PayerName,
     /// Text that can begin with `…:<account>:…`.
     CreatedBy,
     /// Any text.
@@ -32,6 +34,7 @@ impl Sensitivity {
         match name {
             _ if kind != ColumnType::Text => Self::None,
             "bill_payer_account_id" | "line_item_usage_account_id" => Self::Account,
+            "bill_payer_account_name" => Self::PayerName,
             _ if name.ends_with("created_by") => Self::CreatedBy,
             _ => Self::Text,
         }
@@ -215,6 +218,9 @@ impl Masker {
             out.extend_from_slice(cell);
             return;
         }
+        if sensitivity == Sensitivity::PayerName && !self.payer_kept {
+            return;
+        }
         let mut done = 0;
         for place in places.find(sensitivity, cell) {
             let id = &cell[place.clone()];
@@ -243,7 +249,7 @@ mod tests {
 
     #[test]
     fn foreign_ids_go_where_they_are_structural() {
-        use Sensitivity::{Account, CreatedBy, None, Text};
+        use Sensitivity::{Account, CreatedBy, None, PayerName, Text};
         let zeros = "000000000000";
         for (sensitivity, cell, wanted) in [
             (Account, "222222222222", zeros.to_owned()),
@@ -272,6 +278,8 @@ mod tests {
             assert_eq!(masked(sensitivity, cell, true), wanted, "{cell}");
         }
         assert_eq!(masked(Account, "999999999999", false), zeros);
+        assert_eq!(masked(PayerName, "MSP Inc.", false), "");
+        assert_eq!(masked(PayerName, "MSP AccountId : 2", true), format!("MSP AccountId : {zeros}"));
     }
 
     #[test]

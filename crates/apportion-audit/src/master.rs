@@ -3,21 +3,22 @@
 //! What comes in: the place, and what the delivery must have become. What goes out: a finding for every field and
 //! file that isn't what it must be. What it must never do: take one part of the place as proof of another.
 
-use crate::documents::{Document, Fields, NoDocument};
+use crate::columns::ColumnType;
+use crate::documents::{Document, Fields, NoDocument, short};
 use crate::error::AuditError;
 use crate::expect::Expected;
 use crate::hashes::hex128;
 use crate::numbers::{Number, Sum};
-use crate::proof::{compare_files, compare_totals};
+use crate::proof::{FORMAT_VERSION, compare_files, compare_totals};
 use crate::report::{CustomerAudit, FindingKind, Findings, ZeroCounts};
 use crate::request::AuditRequest;
 use crate::source::Delivery;
-use crate::target::{FileCheck, FileFound, UNBLENDED, compare_sums, read_file};
+use crate::target::{FileCheck, FileColumn, FileFound, UNBLENDED, compare_sums, read_file};
 use crate::totals::{Stated, Totals};
-use apportion_model::{AssemblyId, ObjectKey};
+use apportion_model::{AssemblyId, Format, ObjectKey};
 use csv::ByteRecord;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
 /// A master proof that could be read.
@@ -48,6 +49,8 @@ impl Master {
         let delivery = AssemblyId::from_source(&delivery_id);
         let wanted = ObjectKey::MasterProof { source, period, delivery: &delivery }.to_string();
         fields.text("proof", &wanted);
+        check_older(context, &delivery_id, &mut fields);
+        fields.unknown();
         let key = pointer.value.get("proof").and_then(Value::as_str).unwrap_or(&wanted).to_owned();
         for difference in fields.differences {
             findings.add(FindingKind::MasterDiffers, &pointer_key, difference);
@@ -77,7 +80,7 @@ impl Master {
         let (delivery, expected) = (context.delivery, context.expected);
         let mut fields = Fields::new(&self.document.value);
         fields.text("proof", "apportion master proof");
-        fields.equals("format_version", &json!(1));
+        fields.equals("format_version", &json!(FORMAT_VERSION));
         fields.text("source", context.request.source_name.as_str());
         fields.text("report", &delivery.report);
         match delivery.kind {
@@ -100,6 +103,7 @@ impl Master {
         let unassigned = fields.take("unassigned").unwrap_or(&Value::Null);
         let files =
             self.check_unassigned(context, place, unassigned, &mut fields.differences, findings, zeros);
+        check_columns(expected, &mut fields);
         fields.take("observations");
         fields.unknown();
         for difference in fields.differences {
@@ -167,7 +171,11 @@ impl Master {
                 fields.take("report_id");
                 fields.equals("linked_account", &json!(linked.map(|account| account.as_str())));
                 fields.equals("rows", &json!(share.totals.rows()));
-                check_assembly(report, audited, &mut fields);
+                fields.text("format", export.format.as_str());
+                let (layout, period) = (export.layout, context.delivery.period);
+                let manifest = ObjectKey::Manifest { layout, period, report: &export.report_id };
+                fields.text("manifest", &manifest.to_string());
+                check_live(report, audited, &mut fields);
                 let stated = share.totals.stated(&expected.groups, None);
                 let found = fields.take("totals");
                 compare_totals("totals", &stated, found, false, &mut fields.differences);
@@ -224,8 +232,11 @@ impl Master {
         zeros: &mut ZeroCounts,
     ) -> Result<(), AuditError> {
         let expected = context.expected;
-        let mut header: Vec<&[u8]> = expected.unassigned_columns.iter().map(Vec::as_slice).collect();
-        header.extend([&b"apportion_reason"[..], b"apportion_owner"]);
+        let own = expected.unassigned_columns.iter().map(Vec::as_slice);
+        let header: Vec<&[u8]> = own.chain([&b"apportion_reason"[..], b"apportion_owner"]).collect();
+        let column =
+            |name: &&[u8]| FileColumn { header: name.to_vec(), name: name.to_vec(), kind: ColumnType::Text };
+        let columns: Vec<FileColumn> = header.iter().map(column).collect();
         let (mut files, mut money) = (Vec::new(), Unblended::new(&header));
         let delivery = AssemblyId::from_source(&self.delivery_id);
         let (source, period) = (&context.request.source_name, context.delivery.period);
@@ -239,8 +250,16 @@ impl Master {
                 files.push(FileFound::unread(key));
                 continue;
             }
-            let (interrupted, progress) = (context.interrupted, context.progress);
-            let check = FileCheck { place, key, header: &header, exact_form: false, interrupted, progress };
+            let check = FileCheck {
+                place,
+                key,
+                format: Format::CsvGz,
+                columns: &columns,
+                exact_form: false,
+                single_member: false,
+                interrupted: context.interrupted,
+                progress: context.progress,
+            };
             files.push(read_file(&check, findings, &mut |_, record, _| money.add(record))?);
         }
         compare_files(list, &files, out, findings);
@@ -273,12 +292,61 @@ fn load(place: &Path, key: &str, findings: &mut Findings) -> Option<Document> {
     None
 }
 
-/// The assembly must be the one that the export's manifest names, if that was read.
-fn check_assembly(report: &str, audited: &[CustomerAudit], fields: &mut Fields<'_>) {
+/// Assembly and proof must be those that the export's manifest leads to, if that was read.
+fn check_live(report: &str, audited: &[CustomerAudit], fields: &mut Fields<'_>) {
     let live = audited.iter().find(|customer| customer.report_id == report);
-    match live.and_then(|customer| customer.assembly_id.as_ref()) {
-        Some(assembly) => fields.text("assembly_id", assembly),
-        None => drop(fields.any_text("assembly_id")),
+    for (name, wanted) in [
+        ("assembly_id", live.and_then(|customer| customer.assembly_id.as_ref())),
+        ("proof", live.and_then(|customer| customer.proof.as_ref())),
+    ] {
+        match wanted {
+            Some(wanted) => fields.text(name, wanted),
+            None => drop(fields.any_text(name)),
+        }
+    }
+}
+
+/// The source's columns by name, and its payers.
+fn check_columns(expected: &Expected, fields: &mut Fields<'_>) {
+    // The page leaves open what a column's type in the files is called; it is some text.
+    let columns = expected.source_columns.iter().map(|(name, files)| {
+        let name = String::from_utf8_lossy(name);
+        json!({"name": name, "files": files})
+    });
+    let found = fields.take("columns").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let without_type = |entry: &Value| {
+        let mut entry = entry.clone();
+        let kind = entry.as_object_mut().and_then(|fields| fields.remove("type"));
+        (kind.as_ref().and_then(Value::as_str).is_some_and(|kind| !kind.is_empty()), entry)
+    };
+    let (expected_columns, found): (Vec<_>, Vec<_>) =
+        (columns.map(|column| (true, column)).collect(), found.iter().map(without_type).collect());
+    if expected_columns != found {
+        let at = expected_columns.iter().zip(&found).position(|(wanted, found)| wanted != found);
+        let at = at.unwrap_or(expected_columns.len().min(found.len()));
+        let wanted = expected_columns.get(at).map_or_else(|| "no more".into(), |(_, wanted)| short(wanted));
+        fields.differ(&format!("columns[{at}]"), &wanted, found.get(at).map(|(_, found)| found));
+    }
+    let mut payers: Vec<_> = expected.payers.iter().map(|id| String::from_utf8_lossy(id)).collect();
+    payers.sort();
+    fields.equals("payers", &json!(payers));
+}
+
+/// The deliveries before this one: each with its proof, none twice.
+fn check_older(context: &MasterContext<'_>, delivery_id: &str, fields: &mut Fields<'_>) {
+    let (source, period) = (&context.request.source_name, context.delivery.period);
+    let found = fields.take("older");
+    let Some(list) = found.and_then(Value::as_array) else {
+        return fields.differ("older", &"a list", found);
+    };
+    let mut seen = HashSet::from([delivery_id]);
+    for entry in list {
+        let id = entry.get("delivery_id").and_then(Value::as_str).unwrap_or_default();
+        let delivery = AssemblyId::from_source(id);
+        let proof = ObjectKey::MasterProof { source, period, delivery: &delivery }.to_string();
+        if *entry != json!({"delivery_id": id, "proof": proof}) || !seen.insert(id) {
+            fields.differ("older", &"other deliveries with their proofs, each once", Some(entry));
+        }
     }
 }
 

@@ -182,7 +182,8 @@ impl Sum {
         }
     }
 
-    fn in_full(&self) -> BigDecimal {
+    /// The exact value.
+    pub(crate) fn in_full(&self) -> BigDecimal {
         let units = BigDecimal::new(BigInt::from(self.units), i64::from(PLACES));
         self.wide.as_deref().map_or(units.clone(), |wide| &units + wide)
     }

@@ -3,13 +3,18 @@
 //! What comes in: the proof as it is, the share it speaks of, and the files as they were read. What goes out: a
 //! finding for every field that can be recomputed and differs. What it must never do: read another customer's part.
 
+use crate::columns::ColumnType;
 use crate::documents::{Fields, short};
-use crate::hashes::hex128;
+use crate::hashes::{Fingerprint, hex128};
 use crate::report::{FindingKind, Findings};
 use crate::request::{AuditedAccount, AuditedAccounts};
 use crate::target::{ExportContext, FileFound};
 use crate::totals::{Stated, differences, read_stated};
+use apportion_model::Format;
 use serde_json::{Value, json};
+
+/// The version of the delivery format that this crate audits.
+pub(crate) const FORMAT_VERSION: u32 = 2;
 
 /// Checks a customer proof.
 pub(crate) fn check_proof(
@@ -22,12 +27,14 @@ pub(crate) fn check_proof(
 ) {
     let mut fields = Fields::new(value);
     fields.text("proof", "apportion customer proof");
-    fields.equals("format_version", &json!(1));
+    fields.equals("format_version", &json!(FORMAT_VERSION));
     fields.text("report_id", context.export.report_id.as_str());
     fields.text("assembly_id", assembly);
     fields.text("billing_period", &context.period.to_string());
     fields.equals("rows", &json!(context.share.totals.rows()));
     check_settings(context, &mut fields);
+    check_columns(context, &mut fields);
+    check_representation(context, &mut fields);
     check_totals(context, &mut fields);
     check_version(context, key, &mut fields, findings);
     check_files(&mut fields, files, findings);
@@ -43,22 +50,68 @@ fn check_settings(context: &ExportContext<'_>, fields: &mut Fields<'_>) {
     let linked = context.export.linked_account.as_ref().map(|account| account.as_str());
     fields.equals("linked_account", &json!(linked));
     check_accounts(context, fields);
-    fields.text("contract", "eco");
-    fields.text("layout", "eco");
-    fields.text("format", "csv.gz");
-    fields.any_text("order");
-    fields.any_text("gzip");
-    let privacy = fields.any_text("privacy");
-    if privacy.is_some_and(|privacy| (privacy == "faithful") != customer.faithful) {
-        let expected = if customer.faithful { "faithful" } else { "anything but faithful" };
-        fields.differ("privacy", &expected, privacy.map(Value::from).as_ref());
-    }
+    let (export, csv) = (context.export, context.export.format == Format::CsvGz);
+    fields.text("contract", customer.contract.as_str());
+    fields.text("layout", export.layout.as_str());
+    fields.text("format", export.format.as_str());
+    fields.text("header", customer.header.as_str());
+    fields.text("order", customer.order.as_str());
+    fields.text("gzip", if csv { customer.gzip.as_str() } else { "none" });
+    fields.text("privacy", if customer.faithful { "faithful" } else { "mask" });
     fields.text("payer", if customer.payer_kept { "keep" } else { "mask" });
     fields.equals("withhold", &json!(customer.withhold));
-    let mask_key = fields.any_text("mask_key");
-    if mask_key.is_some_and(|found| (found == "none") != context.request.mask_key.is_none()) {
-        let expected = if context.request.mask_key.is_none() { "none" } else { "a fingerprint" };
-        fields.differ("mask_key", &expected, mask_key.map(Value::from).as_ref());
+    let key = context.request.mask_key.as_deref().filter(|_| !customer.faithful);
+    fields.text("mask_key", &key.map_or_else(|| "none".into(), key_fingerprint));
+}
+
+/// What a proof says of the key, so that two deliveries can be compared and nothing of the key is told.
+fn key_fingerprint(key: &[u8]) -> String {
+    let mut digits = Fingerprint::of(&[b"apportion mask key fingerprint\0", key].concat()).sha256;
+    digits.truncate(16);
+    digits
+}
+
+/// The words for types in proofs.
+pub(crate) fn type_name(kind: ColumnType) -> &'static str {
+    match kind {
+        ColumnType::Text => "string",
+        ColumnType::Double => "double",
+        ColumnType::Timestamp => "timestamp",
+    }
+}
+
+fn check_columns(context: &ExportContext<'_>, fields: &mut Fields<'_>) {
+    let columns = context
+        .columns
+        .iter()
+        .map(|column| json!({"name": column.name, "header": column.legacy, "type": type_name(column.kind)}));
+    fields.list("columns", columns.collect());
+}
+
+/// What Parquet can't hold, column by column; other formats say nothing of it.
+fn check_representation(context: &ExportContext<'_>, fields: &mut Fields<'_>) {
+    let found = fields.take("representation");
+    let stored = context.share.stored.as_ref().filter(|_| context.export.format == Format::Parquet);
+    let mut expected =
+        stored.map(|stored| stored.representation(&context.expected.registry)).unwrap_or_default();
+    let list = match found {
+        None | Some(Value::Null) => &[][..],
+        Some(Value::Array(list)) => list.as_slice(),
+        Some(_) => return fields.differ("representation", &"a list", found),
+    };
+    for entry in list {
+        let name = entry.get("column").and_then(Value::as_str).unwrap_or_default();
+        let wanted = expected.remove(name).map(
+            |(difference, lost)| json!({"column": name, "difference": difference, "not_represented": lost}),
+        );
+        let wanted = wanted.unwrap_or(Value::Null);
+        if wanted != *entry {
+            fields.differ("representation", &short(&wanted), Some(entry));
+        }
+    }
+    for (name, (difference, lost)) in expected {
+        let wanted = format!("{name} with difference {difference:?} and {lost} not represented");
+        fields.differ("representation", &wanted, None);
     }
 }
 

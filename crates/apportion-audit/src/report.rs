@@ -14,6 +14,8 @@ use crate::numbers::{Number, Sum};
 pub struct AuditReport {
     /// One entry per audited billing period.
     pub periods: Vec<PeriodAudit>,
+    /// Billing periods of the source that are locked, and weren't compared with it.
+    pub locked: Vec<BillingPeriod>,
     /// What is wrong, in the order it was found.
     pub findings: Vec<Finding>,
 }
@@ -48,11 +50,13 @@ pub struct CustomerAudit {
     pub report_id: String,
     /// The assembly its manifest names.
     pub assembly_id: Option<String>,
+    /// The key of its proof, if its manifest was read.
+    pub proof: Option<String>,
     /// Line items that belong in it.
     pub rows_expected: u64,
     /// Rows that its consumer reads.
     pub rows_found: u64,
-    /// Multiset hash of the delivered cells, as it should be.
+    /// The auditor's own multiset hash of the rows as they should be: of the names and cells that aren't blank.
     pub rows_hash_expected: String,
     /// The same over the rows that its consumer reads.
     pub rows_hash_found: String,
@@ -116,6 +120,12 @@ pub enum FindingKind {
     FileSize,
     /// A file's gzip is cut off, broken, or followed by something else.
     GzipBroken,
+    /// A file has more gzip members than it may have.
+    GzipMembers,
+    /// A Parquet file is cut off, broken, or can't be decoded.
+    ParquetBroken,
+    /// A column of a Parquet file isn't of the contract's type.
+    SchemaDiffers,
     /// A file's header row isn't the contract's.
     HeaderDiffers,
     /// A row has more or fewer cells than the header.
@@ -130,6 +140,8 @@ pub enum FindingKind {
     RowsSurplus,
     /// As many rows as there should be, with other cells.
     CellsDiffer,
+    /// The right rows in another order than `order = "source"` promises.
+    OrderDiffers,
     /// A column's sum isn't the source's.
     SumsDiffer,
     /// A row of an account that the export doesn't have.
@@ -165,7 +177,7 @@ impl FindingKind {
     fn is_about_a_file(self) -> bool {
         use FindingKind::{
             FileHash, FileMissing, FileSize, FileUnexpectedKey, FileUnreadable, FormDiffers, GzipBroken,
-            HeaderDiffers, RaggedRow,
+            GzipMembers, HeaderDiffers, ParquetBroken, RaggedRow, SchemaDiffers,
         };
         matches!(
             self,
@@ -176,8 +188,11 @@ impl FindingKind {
                 | FileUnreadable
                 | FormDiffers
                 | GzipBroken
+                | GzipMembers
                 | HeaderDiffers
+                | ParquetBroken
                 | RaggedRow
+                | SchemaDiffers
         )
     }
 }

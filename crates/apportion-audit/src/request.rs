@@ -3,7 +3,8 @@
 //! What comes in: settings, resolved by the caller. What goes out: plain data for the other modules. What it must
 //! never do: carry anything that the splitter computed.
 
-use apportion_model::{AccountId, BillingPeriod, CustomerId, Day, ReportId, SourceName};
+use apportion_model::{AccountId, BillingPeriod, CustomerId, Day, Format, Layout, ReportId, SourceName};
+use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
 /// One audit: a source, and where its shares were delivered.
@@ -20,6 +21,8 @@ pub struct AuditRequest {
     pub report: Option<String>,
     /// Which billing periods; none means all of the source.
     pub periods: Option<Vec<BillingPeriod>>,
+    /// Billing periods that stay at an older delivery by the MSP's wish; they aren't compared with the source.
+    pub locked: Vec<BillingPeriod>,
     /// All customers of the settings, because routing needs all.
     pub customers: Vec<AuditedCustomer>,
     /// The MSP's own place, with master proofs and unassigned line items.
@@ -41,12 +44,97 @@ pub struct AuditedCustomer {
     pub payer_kept: bool,
     /// Whether nothing is masked (`privacy = "faithful"`).
     pub faithful: bool,
-    /// The folder that their consumer reads.
-    pub target: PathBuf,
+    /// Which columns their exports have.
+    pub contract: Contract,
+    /// How the headers of their csv.gz files are written.
+    pub header: HeaderStyle,
+    /// How many gzip members their csv.gz files have.
+    pub gzip: Gzip,
+    /// In which order their rows are.
+    pub order: RowOrder,
     /// Their exports, the first of which carries the withheld totals in its proof.
     pub exports: Vec<AuditedExport>,
     /// Whether the target is read; otherwise the customer only takes part in routing.
     pub audited: bool,
+}
+
+/// Which columns an export has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Contract {
+    /// The 244 columns of the Eco schema.
+    Eco,
+    /// Those, more known ones, and the share's own tags, cost categories and discounts.
+    EcoExtended,
+    /// The guaranteed columns and all that have a value in the share.
+    Source,
+}
+
+impl Contract {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Eco => "eco",
+            Self::EcoExtended => "eco-extended",
+            Self::Source => "source",
+        }
+    }
+}
+
+/// How the headers of csv.gz files are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HeaderStyle {
+    /// Snake names.
+    Snake,
+    /// Legacy names, `category/Name`.
+    Slash,
+}
+
+impl HeaderStyle {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Snake => "snake",
+            Self::Slash => "slash",
+        }
+    }
+}
+
+/// How many gzip members a file may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Gzip {
+    /// Any number.
+    MultiMember,
+    /// One.
+    Single,
+}
+
+impl Gzip {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::MultiMember => "multi-member",
+            Self::Single => "single",
+        }
+    }
+}
+
+/// In which order the rows of an export are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RowOrder {
+    /// As it compresses best.
+    Sorted,
+    /// The source's.
+    Source,
+}
+
+impl RowOrder {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Sorted => "sorted",
+            Self::Source => "source",
+        }
+    }
 }
 
 /// The accounts of a customer.
@@ -74,9 +162,15 @@ pub struct AuditedAccount {
 pub struct AuditedExport {
     /// Its report id.
     pub report_id: ReportId,
+    /// The folder that its consumer reads.
+    pub target: PathBuf,
+    /// Where its objects lie there.
+    pub layout: Layout,
+    /// How its data files are written.
+    pub format: Format,
     /// The only account it holds, with `sharing = "account"`.
     pub linked_account: Option<AccountId>,
-    /// The `[account]` folder; none means that the manifest says.
+    /// The `[account]` setting; none means the linked account, the first listed one, or with all accounts a payer.
     pub folder: Option<AccountId>,
 }
 

@@ -3,7 +3,7 @@
 //! What comes in: the six cells that routing looks at, and the row's period. What goes out: a customer, or
 //! unassigned with a reason. What it must never do: let a line item have two routes, or none.
 
-use crate::request::{AuditedAccounts, AuditedCustomer};
+use crate::request::{AuditedAccounts, AuditedCustomer, Contract};
 use apportion_model::{BillingPeriod, Day};
 use std::collections::HashMap;
 
@@ -90,8 +90,8 @@ impl<'a> Router<'a> {
     }
 
     fn owned(&self, customer: usize, cells: RoutedCells<'_>) -> Route {
-        let withhold = &self.customers[customer].withhold;
-        if !cells.split_parent.is_empty() {
+        let AuditedCustomer { contract, withhold, .. } = &self.customers[customer];
+        if *contract == Contract::Eco && !cells.split_parent.is_empty() {
             Route::Withheld(customer, "withheld_split_cost")
         } else if withhold.iter().any(|withheld| withheld.as_bytes() == cells.line_item_type) {
             Route::Withheld(customer, "withheld_type")
@@ -119,7 +119,7 @@ fn payers(cells: RoutedCells<'_>) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::request::AuditedAccount;
+    use crate::request::{AuditedAccount, Gzip, HeaderStyle, RowOrder};
     use apportion_model::{AccountId, CustomerId};
 
     fn customer(id: &str, accounts: AuditedAccounts) -> AuditedCustomer {
@@ -129,7 +129,10 @@ mod tests {
             withhold: vec!["Credit".into()],
             payer_kept: true,
             faithful: false,
-            target: "t".into(),
+            contract: Contract::Eco,
+            header: HeaderStyle::Snake,
+            gzip: Gzip::MultiMember,
+            order: RowOrder::Sorted,
             exports: Vec::new(),
             audited: true,
         }
@@ -160,6 +163,10 @@ mod tests {
             ),
         ];
         let router = Router::new(&customers, BillingPeriod::new(2026, 10).unwrap());
+        let extended = [AuditedCustomer { contract: Contract::EcoExtended, ..customers[0].clone() }];
+        let route = Router::new(&extended, BillingPeriod::new(2026, 10).unwrap())
+            .route(cells("1", "Usage", "", "x"), Day::parse("2026-10-01").unwrap());
+        assert_eq!(route, Route::Share(0));
         let on = |day: &str, cells| router.route(cells, Day::parse(day).unwrap());
         assert_eq!(on("2026-10-14", cells("1", "Usage", "", "")), Route::Share(0));
         assert_eq!(on("2026-10-15", cells("1", "Usage", "", "")), Route::Share(1));

@@ -1,7 +1,7 @@
 //! Totals as the proofs state them.
 //!
-//! What comes in: line items with their period, currency, type, numbers and hash; and the totals that a proof
-//! states. What goes out: exact totals, and every difference between two of them. What it must never do: forgive a
+//! What comes in: line items with their period, currency, type, invoice, numbers and hash; and the totals that a
+//! proof states. What goes out: exact totals, and every difference between two of them. What it must never do: forgive a
 //! difference, or let two groups run together.
 
 use crate::columns::ADDITIVE;
@@ -9,9 +9,10 @@ use crate::hashes::hex128;
 use crate::numbers::{Number, Sum};
 use apportion_model::BillingPeriod;
 use serde_json::Value;
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
-/// No bill has nearly as many pairs of currency and line item type.
+/// No bill has nearly as many sets of currency, line item type and invoice.
 const MOST_GROUPS: usize = 100_000;
 
 /// The groups of one delivery, numbered as they come.
@@ -30,6 +31,7 @@ pub(crate) struct GroupKey {
     pub(crate) period: String,
     pub(crate) currency: String,
     pub(crate) line_item_type: String,
+    pub(crate) invoice_id: String,
 }
 
 impl Groups {
@@ -39,12 +41,16 @@ impl Groups {
         period: BillingPeriod,
         currency: &[u8],
         line_item_type: &[u8],
+        invoice_id: &[u8],
     ) -> Option<usize> {
+        // Texts that a proof writes alike are one group.
+        let texts = [currency, line_item_type, invoice_id].map(String::from_utf8_lossy);
         self.scratch.clear();
         self.scratch.extend_from_slice(&period.start().number().to_le_bytes());
-        self.scratch.extend_from_slice(&(currency.len() as u64).to_le_bytes());
-        self.scratch.extend_from_slice(currency);
-        self.scratch.extend_from_slice(line_item_type);
+        for text in &texts {
+            self.scratch.extend_from_slice(&(text.len() as u64).to_le_bytes());
+            self.scratch.extend_from_slice(text.as_bytes());
+        }
         if self.scratch == self.last {
             return Some(self.last_number);
         }
@@ -53,11 +59,9 @@ impl Groups {
             None if self.keys.len() >= MOST_GROUPS => return None,
             None => {
                 self.numbers.insert(self.scratch.clone(), self.keys.len());
-                self.keys.push(GroupKey {
-                    period: period.to_string(),
-                    currency: String::from_utf8_lossy(currency).into_owned(),
-                    line_item_type: String::from_utf8_lossy(line_item_type).into_owned(),
-                });
+                let [currency, line_item_type, invoice_id] = texts.map(Cow::into_owned);
+                let period = period.to_string();
+                self.keys.push(GroupKey { period, currency, line_item_type, invoice_id });
                 self.keys.len() - 1
             }
         };
@@ -178,8 +182,16 @@ pub(crate) fn read_stated(list: &Value, reasons: bool) -> Result<Stated, String>
 }
 
 fn read_group(entry: &Value, reasons: bool) -> Result<((Option<String>, GroupKey), StatedGroup), String> {
-    const KNOWN: [&str; 7] =
-        ["reason", "billing_period", "currency", "line_item_type", "rows", "sums", "items_hash"];
+    const KNOWN: [&str; 8] = [
+        "reason",
+        "billing_period",
+        "currency",
+        "line_item_type",
+        "invoice_id",
+        "rows",
+        "sums",
+        "items_hash",
+    ];
     let fields = entry.as_object().ok_or("is not an object")?;
     if let Some(unknown) = fields.keys().find(|name| !KNOWN.contains(&name.as_str())) {
         return Err(format!("unknown field {unknown:?}"));
@@ -191,6 +203,7 @@ fn read_group(entry: &Value, reasons: bool) -> Result<((Option<String>, GroupKey
         period: text("billing_period")?,
         currency: text("currency")?,
         line_item_type: text("line_item_type")?,
+        invoice_id: text("invoice_id")?,
     };
     let reason = if reasons { Some(text("reason")?) } else { None };
     let mut sums = BTreeMap::new();
@@ -221,7 +234,7 @@ pub(crate) fn differences(expected: &Stated, found: &Stated) -> Vec<String> {
 
 fn name((reason, key): &(Option<String>, GroupKey)) -> String {
     let reason = reason.as_ref().map_or_else(String::new, |reason| format!("{reason} "));
-    format!("{reason}{} {:?} {:?}", key.period, key.currency, key.line_item_type)
+    format!("{reason}{} {:?} {:?} {:?}", key.period, key.currency, key.line_item_type, key.invoice_id)
 }
 
 fn compare_groups(name: &str, expected: &StatedGroup, found: &StatedGroup, differences: &mut Vec<String>) {
@@ -257,7 +270,7 @@ mod tests {
         let mut numbers = vec![None; ADDITIVE.len()];
         numbers[2] = Some(Number::parse(b"1.50").unwrap());
         for kind in [&b"Usage"[..], b"Tax", b"Usage"] {
-            let group = groups.number(period, b"USD", kind).unwrap();
+            let group = groups.number(period, b"USD", kind, b"\xff7").unwrap();
             totals.add(group, u128::MAX, &numbers);
         }
         (groups, totals)
@@ -267,8 +280,8 @@ mod tests {
     fn stated_totals_come_back() {
         let (groups, totals) = totals();
         let entry = |kind: &str, rows: u64, sum: &str, hash: &str| {
-            json!({"billing_period": "20261001-20261101", "currency": "USD", "line_item_type": kind, "rows": rows,
-                "sums": {"line_item_unblended_cost": sum}, "items_hash": hash})
+            json!({"billing_period": "20261001-20261101", "currency": "USD", "line_item_type": kind,
+                "invoice_id": "\u{fffd}7", "rows": rows, "sums": {"line_item_unblended_cost": sum}, "items_hash": hash})
         };
         let right = json!([
             entry("Tax", 1, "1.5", &"f".repeat(32)),

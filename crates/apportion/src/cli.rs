@@ -50,7 +50,7 @@ pub(crate) enum Command {
     Demo(DemoArgs),
     /// Make a folder with settings, a mask key and places for source, customers and MSP
     Init(InitArgs),
-    /// List, check or import customers
+    /// List, check, add, move or import customers
     #[command(subcommand)]
     Customers(CustomersCommand),
     /// Say what `deliver` would do, with rows and money per customer; writes nothing
@@ -241,7 +241,11 @@ pub(crate) enum CustomersCommand {
     List(SettingsArgs),
     /// Check the customers: accounts, dates, overlaps, targets
     Check(SettingsArgs),
-    /// Read customers from a CSV (customer,account[,name][,from][,to]) and print them as settings
+    /// Add a customer, or accounts to a customer; shows first whose rows and money that changes
+    Add(AddArgs),
+    /// Move an account from its owner to another customer on a day; shows first whose rows and money that changes
+    Move(MoveArgs),
+    /// Read customers from a CSV (customer,account[,name][,from][,to]) and print them as settings, or add them
     Import(ImportArgs),
 }
 
@@ -253,17 +257,91 @@ pub(crate) struct SettingsArgs {
     pub(crate) config: Option<PathBuf>,
 }
 
+/// How a change of customers is looked at before it is made.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct ChangeArgs {
+    /// The months to compare, written yyyy-mm; several with commas [default: the two newest of the source]
+    #[arg(long, env = "APPORTION_PERIOD", value_name = "MONTHS")]
+    pub(crate) period: Option<String>,
+    /// Make the change, however much of a month changes hands
+    #[arg(long)]
+    pub(crate) accept: bool,
+    /// The most of a month's rows or money that may change hands without --accept, as 10% [default: 10%]
+    #[arg(long, env = "APPORTION_ACCEPT_SHARE", value_name = "SHARE")]
+    pub(crate) accept_share: Option<String>,
+    /// Only show what would change
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+/// What only a new customer needs.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct NewCustomerArgs {
+    /// A new customer's name, for people
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// A new customer's target
+    #[arg(long, value_name = "TARGET")]
+    pub(crate) url: Option<String>,
+    /// A new customer's exports: one (organization) or one per linked account (account)
+    #[arg(long, value_name = "HOW")]
+    pub(crate) sharing: Option<String>,
+}
+
+/// `customers add`'s own.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct AddArgs {
+    /// The customer's id: a new one, or one of the settings
+    pub(crate) customer: String,
+    /// Accounts, separated by commas, each with @FROM..TO if it has dates of its own; or `all`
+    #[arg(long, value_name = "IDS")]
+    pub(crate) accounts: String,
+    /// The first day of accounts without dates of their own, yyyy-mm-dd
+    #[arg(long, value_name = "DAY")]
+    pub(crate) from: Option<String>,
+    /// The day after the last of accounts without dates of their own, yyyy-mm-dd
+    #[arg(long, value_name = "DAY")]
+    pub(crate) to: Option<String>,
+    #[command(flatten)]
+    pub(crate) new: NewCustomerArgs,
+    #[command(flatten)]
+    pub(crate) settings: SettingsArgs,
+    #[command(flatten)]
+    pub(crate) change: ChangeArgs,
+}
+
+/// `customers move`'s own.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct MoveArgs {
+    /// The account
+    pub(crate) account: String,
+    /// Who owns it from that day on; a new customer needs --url
+    #[arg(long, value_name = "ID")]
+    pub(crate) to_customer: String,
+    /// The new owner's first day, yyyy-mm-dd
+    #[arg(long, value_name = "DAY")]
+    pub(crate) on: String,
+    #[command(flatten)]
+    pub(crate) new: NewCustomerArgs,
+    #[command(flatten)]
+    pub(crate) settings: SettingsArgs,
+    #[command(flatten)]
+    pub(crate) change: ChangeArgs,
+}
+
 /// `customers import`'s own.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ImportArgs {
     /// The CSV, with a header row: customer, account, and if wanted name, from, to
     pub(crate) file: PathBuf,
-    /// Each customer's target, with {customer} for its id
+    /// Each new customer's target, with {customer} for its id
     #[arg(long, default_value = "targets/{customer}", value_name = "PATTERN")]
     pub(crate) targets: String,
-    /// Add them to this settings file, if all of it is right then
+    /// Add them to this settings file, if all of it is right then; shows first what that changes
     #[arg(long, value_name = "FILE")]
     pub(crate) into: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) change: ChangeArgs,
 }
 
 #[derive(Debug, Subcommand)]

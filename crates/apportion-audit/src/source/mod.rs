@@ -8,6 +8,7 @@ mod parquet_rows;
 mod rows;
 
 pub(crate) use find::find;
+pub(crate) use parquet_rows::write_cell;
 pub(crate) use rows::Rows;
 
 use crate::hashes::{Fingerprint, hex};

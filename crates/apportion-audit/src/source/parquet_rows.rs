@@ -72,7 +72,8 @@ impl ParquetRows {
     }
 }
 
-fn write_cell(array: &dyn Array, row: usize, out: &mut Vec<u8>) -> Result<(), String> {
+/// Appends the text form of a value.
+pub(crate) fn write_cell(array: &dyn Array, row: usize, out: &mut Vec<u8>) -> Result<(), String> {
     if array.is_null(row) {
         return Ok(());
     }

@@ -29,6 +29,7 @@ enum Inner {
 /// Reads an object row by row.
 pub(crate) struct Rows {
     object: DataObject,
+    headers: Vec<Vec<u8>>,
     names: Vec<Vec<u8>>,
     row: u64,
     inner: Inner,
@@ -46,8 +47,13 @@ impl Rows {
                 (rows.headers(), Inner::Parquet(Box::new(rows)))
             }
         };
-        let names = headers.iter().map(|header| snake(header)).collect();
-        Ok(Self { object: object.clone(), names, row: 0, inner })
+        let names: Vec<Vec<u8>> = headers.iter().map(|header: &Vec<u8>| snake(header)).collect();
+        Ok(Self { object: object.clone(), headers, names, row: 0, inner })
+    }
+
+    /// The headers as the file has them.
+    pub(crate) fn headers(&self) -> &[Vec<u8>] {
+        &self.headers
     }
 
     /// The snake names in the file's column order.

@@ -4,22 +4,21 @@
 //! isn't what it must be. What it must never do: take the manifest's word for anything that can be recomputed.
 
 use super::ExportContext;
-use crate::columns::{ColumnType, ECO};
-use crate::documents::{Fields, short};
-use crate::names::snake;
+use crate::columns::ColumnType;
+use crate::delivered::ExportColumn;
+use crate::documents::Fields;
+use crate::headers::parts;
 use crate::report::{FindingKind, Findings};
 use crate::request::AuditedAccounts;
-use apportion_model::{AccountId, AssemblyId, ExportPlace, Format, Layout, ObjectKey};
+use apportion_model::{AccountId, AssemblyId, ExportPlace, Format, ObjectKey};
 use serde_json::{Value, json};
 use std::collections::HashSet;
 
 /// What a consumer takes from the manifest.
 pub(super) struct Manifest {
-    pub(super) account: String,
-    pub(super) assembly: String,
+    pub(super) account: AccountId,
+    pub(super) assembly: AssemblyId,
     pub(super) keys: Vec<String>,
-    /// The assembly's folder, if account and assembly make a key that may be followed.
-    pub(super) folder: Option<String>,
 }
 
 /// Checks every field, and returns what is to be followed.
@@ -32,10 +31,14 @@ pub(super) fn check_manifest(
     let mut fields = Fields::new(value);
     let assembly = fields.any_text("assemblyId").unwrap_or_default().to_owned();
     let account = check_account(context, &mut fields);
-    check_columns(&mut fields);
+    check_columns(context.columns, &mut fields);
+    let (compression, content) = match context.export.format {
+        Format::CsvGz => ("GZIP", "text/csv"),
+        Format::Parquet => ("Parquet", "Parquet"),
+    };
     fields.text("charset", "UTF-8");
-    fields.text("compression", "GZIP");
-    fields.text("contentType", "text/csv");
+    fields.text("compression", compression);
+    fields.text("contentType", content);
     fields.text("reportId", context.export.report_id.as_str());
     fields.text("reportName", context.export.report_id.as_str());
     let moment = |day: apportion_model::Day| format!("{}T000000.000Z", day.to_string().replace('-', ""));
@@ -43,26 +46,48 @@ pub(super) fn check_manifest(
     fields.equals("billingPeriod", &json!({"start": start, "end": end}));
     check_bucket(context, &mut fields);
     let keys = read_keys(&mut fields);
-    let (account_id, assembly_id) = (AccountId::from_data(&account), AssemblyId::from_source(&assembly));
-    let (period, report) = (context.period, &context.export.report_id);
-    let place =
-        ExportPlace { layout: Layout::Eco, account: &account_id, period, assembly: &assembly_id, report };
-    let proof = ObjectKey::Proof(place).to_string();
-    check_artifacts(&mut fields, &proof);
+    let manifest = Manifest {
+        account: AccountId::from_data(&account),
+        assembly: AssemblyId::from_source(&assembly),
+        keys,
+    };
+    let place = manifest.place(context);
+    check_artifacts(&mut fields, &ObjectKey::Proof(place).to_string());
     fields.unknown();
     for difference in fields.differences {
         findings.add(FindingKind::ManifestDiffers, key, difference);
     }
-    let wanted = |number: u32| ObjectKey::Data(place, Format::CsvGz, number).to_string();
-    check_keys(&keys, wanted, findings);
-    let folder = proof.rsplit_once('/').map(|(folder, _)| folder.to_owned());
-    let folder = folder.filter(|folder| ObjectKey::check_relative(folder).is_ok());
-    Manifest { account, assembly, keys, folder }
+    let wanted = |number: u32| ObjectKey::Data(place, context.export.format, number).to_string();
+    check_keys(&manifest.keys, wanted, findings);
+    manifest
+}
+
+impl Manifest {
+    /// Where the export's objects lie by the manifest's word.
+    pub(super) fn place<'a>(&'a self, context: &ExportContext<'a>) -> ExportPlace<'a> {
+        ExportPlace {
+            layout: context.export.layout,
+            account: &self.account,
+            period: context.period,
+            assembly: &self.assembly,
+            report: &context.export.report_id,
+        }
+    }
+
+    /// The assembly's folder, if account and assembly make a key that may be followed.
+    pub(super) fn folder(&self, context: &ExportContext<'_>) -> Option<String> {
+        let folder = self.place(context).to_string();
+        ObjectKey::check_relative(&folder).is_ok().then_some(folder)
+    }
 }
 
 fn check_account(context: &ExportContext<'_>, fields: &mut Fields<'_>) -> String {
     let found = fields.any_text("account").unwrap_or_default().to_owned();
-    let wanted = context.export.folder.as_ref().or(context.export.linked_account.as_ref());
+    let first = match &context.customer.accounts {
+        AuditedAccounts::All => None,
+        AuditedAccounts::Listed(accounts) => accounts.first().map(|account| &account.id),
+    };
+    let wanted = context.export.linked_account.as_ref().or(context.export.folder.as_ref()).or(first);
     let payer = || context.expected.payers.contains(found.as_bytes());
     match wanted {
         Some(wanted) if wanted.as_str() != found => fields.differ("account", wanted, Some(&json!(found))),
@@ -74,44 +99,22 @@ fn check_account(context: &ExportContext<'_>, fields: &mut Fields<'_>) -> String
     found
 }
 
-/// A column is named either by its whole snake name, or by the two parts that the snake name is made of.
-fn check_columns(fields: &mut Fields<'_>) {
-    let found = fields.take("columns");
-    let Some(columns) = found.and_then(Value::as_array) else {
-        fields.differ("columns", &"a list of 244 columns", found);
-        return;
-    };
-    if columns.len() != ECO.len() {
-        fields.differ("columns", &"244 columns", Some(&json!(columns.len())));
-    }
-    for (number, ((name, kind), column)) in ECO.iter().zip(columns).enumerate() {
-        let text = |field: &str| column.get(field).and_then(Value::as_str).unwrap_or_default();
-        let whole = text("name") == *name && name.starts_with(&snake_text(text("category")));
-        let parts = snake_text(&format!("{}/{}", text("category"), text("name"))) == *name;
-        let extra = column.as_object().is_none_or(|fields| fields.len() != 3);
-        if !(whole || parts) || type_of(text("type")) != Some(*kind) || extra {
-            let wanted = format!("{name} of type {kind:?}");
-            fields.differences.push(format!("columns[{number}]: expected {wanted}, found {}", short(column)));
-        }
-    }
-}
-
-fn snake_text(text: &str) -> String {
-    String::from_utf8_lossy(&snake(text.as_bytes())).into_owned()
-}
-
-/// The types that legacy manifests and the Eco schema write.
-fn type_of(text: &str) -> Option<ColumnType> {
-    match text {
-        "string" | "String" | "OptionalString" | "Interval" => Some(ColumnType::Text),
-        "double" | "Double" | "Decimal" | "BigDecimal" | "OptionalBigDecimal" => Some(ColumnType::Double),
-        "timestamp" | "Timestamp" | "DateTime" | "OptionalDateTime" => Some(ColumnType::Timestamp),
-        _ => None,
-    }
+/// Category and name of the legacy name, and the type, of each column in the export's order.
+fn check_columns(columns: &[ExportColumn], fields: &mut Fields<'_>) {
+    let wanted = columns.iter().map(|column| {
+        let (category, name) = parts(&column.legacy);
+        let kind = match column.kind {
+            ColumnType::Text => "String",
+            ColumnType::Double => "OptionalBigDecimal",
+            ColumnType::Timestamp => "DateTime",
+        };
+        json!({"category": category, "name": name, "type": kind})
+    });
+    fields.list("columns", wanted.collect());
 }
 
 fn check_bucket(context: &ExportContext<'_>, fields: &mut Fields<'_>) {
-    let target = &context.customer.target;
+    let target = &context.export.target;
     let own = target.file_name().map(|name| name.to_string_lossy().into_owned());
     // A path such as `.` has no name of its own.
     let name = own.or_else(|| {
@@ -166,27 +169,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn columns_may_be_named_whole_or_in_parts() {
-        let column = |(name, kind): &(&str, ColumnType)| {
-            let kind = match kind {
-                ColumnType::Text => "string",
-                ColumnType::Double => "double",
-                ColumnType::Timestamp => "timestamp",
-            };
-            json!({"category": name.split('_').next(), "name": name, "type": kind})
-        };
-        let mut columns: Vec<Value> = ECO.iter().map(column).collect();
-        columns[22] = json!({"category": "lineItem", "name": "UsageAccountId", "type": "String"});
-        let check = |columns: &[Value]| {
-            let value = json!({"columns": columns});
+    fn columns_are_compared_one_by_one() {
+        let column =
+            |name: &str, legacy: &str, kind| ExportColumn { name: name.into(), legacy: legacy.into(), kind };
+        let columns = [
+            column("line_item_usage_amount", "lineItem/UsageAmount", ColumnType::Double),
+            column("resource_tags_user_a_b", "resourceTags/user:a/b", ColumnType::Text),
+        ];
+        let good = [
+            json!({"category": "lineItem", "name": "UsageAmount", "type": "OptionalBigDecimal"}),
+            json!({"category": "resourceTags", "name": "user:a/b", "type": "String"}),
+        ];
+        let check = |found: &[Value]| {
+            let value = json!({"columns": found});
             let mut fields = Fields::new(&value);
-            check_columns(&mut fields);
-            fields.differences
+            check_columns(&columns, &mut fields);
+            fields.differences.len()
         };
-        assert_eq!(check(&columns), Vec::<String>::new());
-        columns.swap(3, 4);
-        assert_eq!(check(&columns).len(), 2);
-        assert_eq!(check(&columns[..243]).len(), 3);
+        assert_eq!(check(&good), 0);
+        assert_eq!(check(&[good[1].clone(), good[0].clone()]), 2);
+        assert_eq!(check(&good[..1]), 1);
+        assert_eq!(check(&[&good[..], &good[..1]].concat()), 1);
     }
 
     #[test]

@@ -4,21 +4,26 @@
 //! finding for every defect. What it must never do: end the audit because a target is broken, or read a file that
 //! the manifest doesn't name.
 
+mod csv_file;
 mod export_rows;
 mod files;
 mod manifest;
+mod members;
+mod parquet_file;
 
-pub(crate) use files::{FileCheck, FileFound, read_file};
+pub(crate) use files::{FileCheck, FileColumn, FileFound, read_file};
 
+use crate::delivered::ExportColumn;
 use crate::documents::{Document, NoDocument, ids_in};
 use crate::error::AuditError;
-use crate::expect::{Expected, Share, masker};
+use crate::expect::{Expected, masker};
 use crate::hashes::hex128;
 use crate::numbers::Sum;
 use crate::proof::check_proof;
 use crate::report::{CustomerAudit, FindingKind, Findings, ZeroCounts};
-use crate::request::{AuditRequest, AuditedAccounts, AuditedCustomer, AuditedExport};
-use apportion_model::{AccountId, AssemblyId, BillingPeriod, ExportPlace, Layout, ObjectKey};
+use crate::request::{AuditRequest, AuditedAccounts, AuditedCustomer, AuditedExport, Gzip, RowOrder};
+use crate::share::Share;
+use apportion_model::{BillingPeriod, Format, ObjectKey};
 use export_rows::ExportRows;
 use manifest::{Manifest, check_manifest};
 use serde_json::Value;
@@ -34,6 +39,8 @@ pub(crate) struct ExportContext<'a> {
     pub(crate) customer: &'a AuditedCustomer,
     pub(crate) export: &'a AuditedExport,
     pub(crate) share: &'a Share,
+    /// The columns that the export must have.
+    pub(crate) columns: &'a [ExportColumn],
     /// Whether a master proof says that the export was delivered.
     pub(crate) in_master: bool,
     pub(crate) interrupted: &'a dyn Fn() -> bool,
@@ -72,6 +79,14 @@ impl ExportContext<'_> {
         foreign
     }
 
+    /// A column's exact sums as a reader of the export's format sees them.
+    fn sums(&self, column: &str) -> BTreeMap<String, Sum> {
+        match (self.export.format, &self.share.stored) {
+            (Format::Parquet, Some(stored)) => stored.per_currency(&self.expected.registry, column),
+            _ => self.share.totals.per_currency(&self.expected.groups, column),
+        }
+    }
+
     /// The usage accounts that a row of the export can have.
     fn allowed_accounts(&self) -> HashSet<Vec<u8>> {
         let mut allowed = self.share.accounts.clone();
@@ -92,12 +107,8 @@ pub(crate) fn audit_export(
     zeros: &mut ZeroCounts,
 ) -> Result<CustomerAudit, AuditError> {
     let before = findings.count();
-    let key = ObjectKey::Manifest {
-        layout: Layout::Eco,
-        period: context.period,
-        report: &context.export.report_id,
-    }
-    .to_string();
+    let (layout, report) = (context.export.layout, &context.export.report_id);
+    let key = ObjectKey::Manifest { layout, period: context.period, report }.to_string();
     let manifest = load_manifest(context, &key, findings);
     let mut rows = ExportRows::new(context, masker(context.customer, context.period, key_of(context)));
     let mut files = Vec::new();
@@ -107,14 +118,15 @@ pub(crate) fn audit_export(
             files.push(follow(context, file_key, &mut rows, findings)?);
         }
         look_beside(context, manifest, findings);
-        check_documents(context, manifest, &files, findings, zeros);
+        check_documents(context, manifest, document, &files, findings, zeros);
     }
     let expects = manifest.is_some() || context.share.totals.rows() > 0;
     let object = if expects { key.as_str() } else { "" };
     let figures = compare(context, object, &rows, findings, zeros);
     zeros.cells += rows.cells_of_others;
     Ok(CustomerAudit {
-        assembly_id: manifest.as_ref().map(|(_, manifest)| manifest.assembly.clone()),
+        assembly_id: manifest.as_ref().map(|(_, manifest)| manifest.assembly.to_string()),
+        proof: manifest.as_ref().map(|(_, m)| ObjectKey::Proof(m.place(context)).to_string()),
         files: manifest.as_ref().map_or(0, |(_, manifest)| manifest.keys.len() as u64),
         findings: findings.count() - before,
         ..figures
@@ -131,7 +143,7 @@ fn load_manifest(
     key: &str,
     findings: &mut Findings,
 ) -> Option<(Document, Manifest)> {
-    match Document::load(&context.customer.target, key) {
+    match Document::load(&context.export.target, key) {
         Ok(document) => {
             let manifest = check_manifest(context, key, &document.value, findings);
             Some((document, manifest))
@@ -165,12 +177,14 @@ fn follow(
         // Already a finding of the manifest; nothing outside the target is ever opened.
         return Ok(FileFound::unread(key));
     }
-    let header = rows.header();
+    let columns = rows.columns.clone();
     let check = FileCheck {
-        place: &context.customer.target,
+        place: &context.export.target,
         key,
-        header: &header,
+        format: context.export.format,
+        columns: &columns,
         exact_form: true,
+        single_member: context.customer.gzip == Gzip::Single,
         interrupted: context.interrupted,
         progress: context.progress,
     };
@@ -179,8 +193,8 @@ fn follow(
 
 /// A consumer that lists the folder instead would count other data files, too.
 fn look_beside(context: &ExportContext<'_>, manifest: &Manifest, findings: &mut Findings) {
-    let Some(folder) = &manifest.folder else { return };
-    let Ok(entries) = std::fs::read_dir(context.customer.target.join(folder)) else { return };
+    let Some(folder) = manifest.folder(context) else { return };
+    let Ok(entries) = std::fs::read_dir(context.export.target.join(&folder)) else { return };
     let mut beside: Vec<String> = entries
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
         .filter(|name| name.ends_with(".csv.gz") || name.ends_with(".parquet"))
@@ -208,35 +222,41 @@ fn search(
     }
 }
 
-/// The proof beside the data, and the generation beside the manifest.
+/// The proof and the assembly's own manifest beside the data, and the generation beside the manifest.
 fn check_documents(
     context: &ExportContext<'_>,
     manifest: &Manifest,
+    pointer: &Document,
     files: &[FileFound],
     findings: &mut Findings,
     zeros: &mut ZeroCounts,
 ) {
-    let (account, assembly) =
-        (AccountId::from_data(&manifest.account), AssemblyId::from_source(&manifest.assembly));
-    let (period, report) = (context.period, &context.export.report_id);
-    let key = ObjectKey::Proof(ExportPlace {
-        layout: Layout::Eco,
-        account: &account,
-        period,
-        assembly: &assembly,
-        report,
-    })
-    .to_string();
-    match Document::load(&context.customer.target, &key) {
+    let place = manifest.place(context);
+    let key = ObjectKey::Proof(place).to_string();
+    match Document::load(&context.export.target, &key) {
         Ok(proof) => {
             search(context, &key, &proof, findings, zeros);
-            check_proof(context, &key, &proof.value, &manifest.assembly, files, findings);
+            check_proof(context, &key, &proof.value, manifest.assembly.as_str(), files, findings);
         }
         Err(NoDocument::Missing) => findings.add(FindingKind::ProofMissing, &key, "no customer proof"),
         Err(NoDocument::Unreadable(cause)) => findings.add(FindingKind::ProofUnreadable, &key, cause),
     }
-    let key = ObjectKey::Generation { layout: Layout::Eco, period, report }.to_string();
-    match Document::load(&context.customer.target, &key) {
+    let key = ObjectKey::AssemblyManifest(place).to_string();
+    match Document::load(&context.export.target, &key) {
+        Ok(own) if own.text == pointer.text => {}
+        Ok(own) => {
+            search(context, &key, &own, findings, zeros);
+            let detail = "isn't the same bytes as the manifest that points to it";
+            findings.add(FindingKind::ManifestDiffers, &key, detail);
+        }
+        Err(NoDocument::Missing) => {
+            findings.add(FindingKind::ManifestMissing, &key, "the assembly's own manifest is missing");
+        }
+        Err(NoDocument::Unreadable(cause)) => findings.add(FindingKind::ManifestUnreadable, &key, cause),
+    }
+    let (layout, period, report) = (place.layout, context.period, &context.export.report_id);
+    let key = ObjectKey::Generation { layout, period, report }.to_string();
+    match Document::load(&context.export.target, &key) {
         Ok(generation) => check_generation(context, &key, &generation.value, findings),
         Err(NoDocument::Missing) => findings.add(FindingKind::GenerationDiffers, &key, "is missing"),
         Err(NoDocument::Unreadable(cause)) => findings.add(FindingKind::GenerationDiffers, &key, cause),
@@ -263,21 +283,26 @@ fn compare(
     findings: &mut Findings,
     zeros: &mut ZeroCounts,
 ) -> CustomerAudit {
-    let (share, groups) = (context.share, &context.expected.groups);
-    let (expected, found) = (share.totals.rows(), rows.rows);
+    let share = context.share;
+    let (format, expected, found) = (context.export.format, share.totals.rows(), rows.rows);
+    let rows_hash = share.rows_hash(format);
+    let sums = |column: &str| context.sums(column);
     zeros.rows += expected.abs_diff(found);
     let detail = format!("rows expected {expected}, found {found}");
     if found < expected {
         findings.add(FindingKind::RowsMissing, key, detail);
     } else if found > expected {
         findings.add(FindingKind::RowsSurplus, key, detail);
-    } else if share.rows_hash != rows.rows_hash {
-        let (wanted, read) = (hex128(share.rows_hash), hex128(rows.rows_hash));
-        let detail = format!("{found} rows as expected, but rows_hash expected {wanted}, found {read}");
+    } else if rows_hash != rows.rows_hash {
+        let (wanted, read) = (hex128(rows_hash), hex128(rows.rows_hash));
+        let detail = format!("{found} rows as expected, but their hash expected {wanted}, found {read}");
         findings.add(FindingKind::CellsDiffer, key, detail);
+    } else if context.customer.order == RowOrder::Source && share.order(format) != rows.order {
+        let detail = "the right rows, but not in the source's order";
+        findings.add(FindingKind::OrderDiffers, key, detail);
     }
     for column in rows.summed_columns() {
-        let (wanted, read) = (share.totals.per_currency(groups, column), rows.per_currency(column));
+        let (wanted, read) = (sums(column), rows.per_currency(column));
         let apart = compare_sums(column, &wanted, &read, |detail| {
             // Where nothing could be read, missing rows say it all.
             if found > 0 {
@@ -292,11 +317,12 @@ fn compare(
         customer: context.customer.id.to_string(),
         report_id: context.export.report_id.to_string(),
         assembly_id: None,
+        proof: None,
         rows_expected: expected,
         rows_found: found,
-        rows_hash_expected: hex128(share.rows_hash),
+        rows_hash_expected: hex128(rows_hash),
         rows_hash_found: hex128(rows.rows_hash),
-        unblended_expected: texts(&share.totals.per_currency(groups, UNBLENDED)),
+        unblended_expected: texts(&sums(UNBLENDED)),
         unblended_found: texts(&rows.per_currency(UNBLENDED)),
         files: 0,
         findings: 0,

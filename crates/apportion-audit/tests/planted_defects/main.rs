@@ -3,7 +3,13 @@
 #[path = "../../src/columns.rs"]
 #[allow(dead_code)]
 mod columns;
-#[cfg(test)]
+#[path = "../../src/headers.rs"]
+#[allow(dead_code)]
+mod headers;
+#[path = "../../src/names.rs"]
+mod names;
+mod new_in_version_two;
+mod shape;
 mod world;
 
 use apportion_audit::{AuditErrorKind, AuditRequest, FindingKind, audit};
@@ -60,7 +66,7 @@ fn a_splitter_that_lies_consistently_is_found() {
     check(&foreign, &[CellsDiffer, ForeignAccount, SumsDiffer], 0, "0.5", 1);
     let payers = of("beta", |rows| rows.push(delivered(&ITEMS[5])));
     check(&payers, &[RowsSurplus, ForeignAccount, SumsDiffer], 1, "0.4", 1);
-    let reason = of("unassigned", |rows| rows[4][13] = "unknown_account".into());
+    let reason = of("unassigned", |rows| rows[4][SOURCE.len()] = "unknown_account".into());
     check(&reason, &[UnassignedDiffers], 0, "0", 0);
     check(&of("unassigned", |rows| drop(rows.remove(2))), &[UnassignedDiffers], 1, "0.4", 0);
     let unreadable = of("acme", |rows| rows[0][eco("line_item_unblended_cost")] = "1,5".into());
@@ -88,7 +94,7 @@ fn a_broken_target_is_found() {
     check(&[FileMissing], 1, &|world| remove(world.data()));
     check(&[ProofMissing], 0, &|world| remove(world.proof()));
     check(&[ProofUnreadable], 0, &|world| put(&world.proof(), b"\xff"));
-    let generation = |world: &World| world.path(&format!("acme/manifests/{PERIOD}/.acme-Generation.json"));
+    let generation = |world: &World| world.generation("acme");
     check(&[GenerationDiffers], 0, &|world| remove(generation(world)));
     check(&[GenerationDiffers], 0, &|world| edit(&generation(world), "/source_version", json!("0")));
     let bytes = |world: &World| std::fs::read(world.data()).unwrap();
@@ -111,8 +117,7 @@ fn a_broken_target_is_found() {
     check(&[FormDiffers, FileHash], 1, &|world| put(&world.data(), gzip(&(csv(&header, &rows()) + "\n"))));
     check(&[FileUnexpectedKey], 1, &|world| put(&world.data().with_file_name("acme-00002.csv.gz"), b""));
     let keys = |world: &World, keys: Value| edit(&world.manifest(), "/reportKeys", keys);
-    let key =
-        |world: &World| world.data().strip_prefix(world.path("acme")).unwrap().to_str().unwrap().to_owned();
+    let key = |world: &World| world.data_key("acme");
     check(&[FileUnexpectedKey], 1, &|world| keys(world, json!([key(world), key(world)])));
     check(&[FileUnexpectedKey], 1, &|world| keys(world, json!([key(world), "../beta/x.csv.gz"])));
     check(&[FileUnexpectedKey], 1, &|world| keys(world, json!([key(world), "/etc/passwd"])));
@@ -161,6 +166,14 @@ fn every_field_of_a_customer_proof_is_compared() {
         "/accounts/0/id",
         "/accounts",
         "/linked_account",
+        "/header",
+        "/order",
+        "/gzip",
+        "/columns",
+        "/columns/7/name",
+        "/columns/8/header",
+        "/columns/9/type",
+        "/representation",
         "/report_id",
         "/assembly_id",
         "/billing_period",
@@ -178,6 +191,7 @@ fn every_field_of_a_customer_proof_is_compared() {
         "/files/0/rows_hash",
         "/totals",
         "/totals/0/rows",
+        "/totals/0/invoice_id",
         "/totals/0/items_hash",
         "/totals/0/sums",
         "/totals/0/sums/line_item_unblended_cost",
@@ -212,6 +226,14 @@ fn every_field_of_a_master_proof_is_compared() {
         "/customers/0/totals/0/items_hash",
         "/withheld/0/totals/0/rows",
         "/withheld/0/customer",
+        "/customers/0/format",
+        "/customers/0/manifest",
+        "/customers/1/proof",
+        "/customers/0/totals/0/invoice_id",
+        "/payers",
+        "/payers/0",
+        "/columns/3/name",
+        "/columns/3/files",
         "/unassigned/rows",
         "/unassigned/totals/0/reason",
         "/unassigned/files/0/rows_hash",

@@ -68,7 +68,7 @@ impl ExactSum {
         if units < BigInt::zero() { Self { fast: 0, wide: Some(Box::new(-units)) } } else { self.clone() }
     }
 
-    fn units(&self) -> BigInt {
+    pub(super) fn units(&self) -> BigInt {
         let fast = BigInt::from(self.fast) * ten_to(FAST_EXPONENT - WIDE_EXPONENT);
         match &self.wide {
             Some(wide) => fast + wide.as_ref(),

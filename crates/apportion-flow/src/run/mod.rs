@@ -30,7 +30,7 @@ use crate::write::{WriteError, clear_dead_spools};
 use apportion_core::ledger::Imbalance;
 use apportion_core::manifest::{Encoding, Kind as SourceKind};
 use apportion_model::{AccountId, AssemblyId, BillingPeriod};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Somebody who watches a run and may end it.
 pub trait Watcher: Sync {
@@ -168,8 +168,22 @@ pub fn deliver(request: &DeliverRequest, watcher: &dyn Watcher) -> Result<Delive
     for source in &request.sources {
         let (report, refused) = choose_report(source)?;
         done.refused.extend(refused);
-        let deliveries = chosen_deliveries(request.periods.as_deref(), source, &report)?;
+        let deliveries = match &request.periods {
+            // Of several sources not every one has every month; that one of them has it is seen to below.
+            Some(wanted) if request.sources.len() > 1 => {
+                wanted.iter().filter_map(|period| report.deliveries.get(period).cloned()).collect()
+            }
+            wanted => chosen_deliveries(wanted.as_deref(), source, &report)?,
+        };
         found.push((source, report.name, deliveries));
+    }
+    let is_there = |period: &BillingPeriod| {
+        found.iter().any(|(_, _, deliveries)| deliveries.iter().any(|delivery| delivery.period == *period))
+    };
+    if let Some(missing) = request.periods.iter().flatten().find(|period| !is_there(period)) {
+        let what = format!("no source has a delivery of {}", missing.month_text());
+        let places: Vec<String> = request.sources.iter().map(|source| source.bucket.place()).collect();
+        return Err(SourceError::NotFound { place: places.join(", "), what }.into());
     }
     refuse_same_bill(&found)?;
     let mut first = None;
@@ -219,6 +233,18 @@ fn refuse_same_bill(found: &[(&SourceRequest, String, Vec<FoundDelivery>)]) -> R
         }
     }
     Ok(())
+}
+
+/// The months that the sources have, oldest first.
+///
+/// # Errors
+/// A source that can't be read, or whose report isn't clear.
+pub fn months(request: &DeliverRequest) -> Result<Vec<BillingPeriod>, RunError> {
+    let mut months = BTreeSet::new();
+    for source in &request.sources {
+        months.extend(choose_report(source)?.0.deliveries.into_keys());
+    }
+    Ok(months.into_iter().collect())
 }
 
 /// One period, begun anew when its source moves: from its manifest on, for the keys may be others now.

@@ -1,13 +1,16 @@
 use crate::cli::RunArgs;
 use crate::exit;
 use crate::printer::{Head, Printer, amounts, count, text};
-use crate::settings::{self, ResolvedCustomer, Settings};
+use crate::settings::{self, ResolvedCustomer, Settings, SourceSetting};
 use crate::signals::Signals;
 use apportion_audit::{
-    AuditReport, AuditRequest, AuditedAccount, AuditedAccounts, AuditedCustomer, AuditedExport, audit,
+    AuditReport, AuditRequest, AuditedAccount, AuditedAccounts, AuditedCustomer, AuditedExport, RowOrder,
+    audit,
 };
+use apportion_core::columns::{Contract, HeaderStyle};
 use apportion_core::route::Accounts;
-use apportion_flow::run::{Customer, SourceRequest};
+use apportion_flow::run::{Customer, PlannedExport, SourceRequest};
+use apportion_flow::write::{Gzip, Order};
 
 const HEADS: [Head; 6] = [
     text("period"),
@@ -21,32 +24,47 @@ const HEADS: [Head; 6] = [
 /// `audit`: recomputes everything by other code.
 pub(crate) fn run(args: &RunArgs, printer: &Printer, signals: &Signals) -> anyhow::Result<u8> {
     let settings = settings::resolve(args)?;
-    let request = request(&settings)?;
-    let report = audit(&request, &|| signals.came(), &|_, _| {})?;
+    let report = audit_all(&settings, &|| signals.came(), &|_, _| {})?;
     print(&report, printer)?;
     Ok(if report.is_clean() { exit::OK } else { exit::UNBALANCED })
 }
 
-/// The settings in the auditor's own words.
-pub(crate) fn request(settings: &Settings) -> anyhow::Result<AuditRequest> {
+/// One source after another, in the order of the settings.
+pub(crate) fn audit_all(
+    settings: &Settings,
+    interrupted: &dyn Fn() -> bool,
+    progress: &dyn Fn(&str, u64),
+) -> anyhow::Result<AuditReport> {
+    let mut whole = AuditReport { periods: Vec::new(), locked: Vec::new(), findings: Vec::new() };
+    for request in requests(settings)? {
+        let report = audit(&request, interrupted, progress)?;
+        whole.periods.extend(report.periods);
+        whole.locked.extend(report.locked);
+        whole.findings.extend(report.findings);
+    }
+    Ok(whole)
+}
+
+/// The settings in the auditor's own words, one request per source.
+fn requests(settings: &Settings) -> anyhow::Result<Vec<AuditRequest>> {
     let deliver = settings.request(true)?;
-    let source = settings.sources()?.first().ok_or_else(|| exit::usage("no source"))?;
-    let customers = settings
-        .customers
-        .iter()
-        .zip(&deliver.customers)
-        .map(|(resolved, customer)| audited(settings, &deliver.sources[0], resolved, customer))
-        .collect::<anyhow::Result<_>>()?;
-    Ok(AuditRequest {
-        source: source.path.clone(),
-        source_name: source.name.clone(),
-        source_in_report_ids: source.named,
-        report: source.report.clone(),
-        periods: settings.periods.clone(),
-        customers,
-        msp_place: settings.msp.clone(),
-        mask_key: settings.mask_key.as_ref().map(|setting| setting.key.expose().to_vec()),
-    })
+    let request = |(source, named): (&SourceSetting, &SourceRequest)| {
+        let customers = settings.customers.iter().zip(&deliver.customers);
+        Ok(AuditRequest {
+            source: source.path.clone(),
+            source_name: source.name.clone(),
+            source_in_report_ids: source.named,
+            report: source.report.clone(),
+            periods: settings.periods.clone(),
+            locked: Vec::new(),
+            customers: customers
+                .map(|(resolved, customer)| audited(settings, named, resolved, customer))
+                .collect::<anyhow::Result<_>>()?,
+            msp_place: settings.msp.clone(),
+            mask_key: settings.mask_key.as_ref().map(|setting| setting.key.expose().to_vec()),
+        })
+    };
+    settings.sources()?.iter().zip(&deliver.sources).map(request).collect()
 }
 
 fn audited(
@@ -73,16 +91,41 @@ fn audited(
         withhold: resolved.withhold.clone(),
         payer_kept: resolved.payer_kept,
         faithful: resolved.faithful,
-        target: resolved.target.folders()[0].clone(),
+        contract: match resolved.contract {
+            Contract::Eco => apportion_audit::Contract::Eco,
+            Contract::EcoExtended => apportion_audit::Contract::EcoExtended,
+            Contract::Source => apportion_audit::Contract::Source,
+        },
+        header: match resolved.header {
+            HeaderStyle::Snake => apportion_audit::HeaderStyle::Snake,
+            HeaderStyle::Slash => apportion_audit::HeaderStyle::Slash,
+        },
+        gzip: match resolved.gzip {
+            Gzip::MultiMember => apportion_audit::Gzip::MultiMember,
+            Gzip::Single => apportion_audit::Gzip::Single,
+        },
+        order: match resolved.order {
+            Order::Sorted => RowOrder::Sorted,
+            Order::Source => RowOrder::Source,
+        },
         exports: exports
             .into_iter()
-            .map(|planned| AuditedExport {
-                report_id: planned.report,
-                linked_account: planned.linked,
-                folder: resolved.folder.clone(),
-            })
-            .collect(),
+            .map(|planned| audited_export(resolved, planned))
+            .collect::<anyhow::Result<_>>()?,
         audited: settings.only.as_ref().is_none_or(|only| *only == resolved.id),
+    })
+}
+
+fn audited_export(resolved: &ResolvedCustomer, planned: PlannedExport) -> anyhow::Result<AuditedExport> {
+    let target = resolved.target.folder_for(planned.linked.as_ref());
+    let target = target.ok_or_else(|| exit::usage(format!("{} has no target", planned.report)))?;
+    Ok(AuditedExport {
+        report_id: planned.report,
+        target: target.clone(),
+        layout: resolved.layout,
+        format: planned.format,
+        linked_account: planned.linked,
+        folder: resolved.folder.clone(),
     })
 }
 
@@ -110,6 +153,9 @@ pub(crate) fn print(report: &AuditReport, printer: &Printer) -> anyhow::Result<(
             finding.object,
             finding.detail
         ));
+    }
+    for period in &report.locked {
+        printer.line(&format!("{period}: locked, not compared with the source"));
     }
     for line in four_zeros(report) {
         printer.note(&line);

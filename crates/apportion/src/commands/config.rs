@@ -75,6 +75,7 @@ fn values(settings: &Settings) -> Vec<(String, String)> {
         ("spool_limit", size_text(settings.spool_limit)),
         ("threads", settings.threads.to_string()),
         ("memory", size_text(settings.memory)),
+        ("accept_share", settings.accept_share.to_string()),
     ]
     .map(|(name, value)| (name.to_owned(), value))
     .into();

@@ -6,6 +6,7 @@ use crate::settings;
 use crate::signals::Signals;
 use apportion_core::route::Accounts;
 use apportion_flow::run::{CustomerReport, DeliverReport, PeriodReport, State, deliver};
+use apportion_model::SourceName;
 use std::collections::BTreeMap;
 
 const HEADS: [Head; 9] = [
@@ -60,10 +61,10 @@ fn notes_after(report: &DeliverReport, dry_run: bool, printer: &Printer) {
     }
     for period in &report.periods {
         for text in &period.observations {
-            printer.note(&format!("note: {}: {text}", period.billing_period));
+            printer.note(&format!("note: {}: {text}", month_of(period)));
         }
         for text in &period.drift {
-            printer.note(&format!("note: {}: {text}", period.billing_period));
+            printer.note(&format!("note: {}: {text}", month_of(period)));
         }
         for customer in &period.customers {
             for (what, columns) in
@@ -105,10 +106,11 @@ fn table(report: &DeliverReport) -> Vec<Vec<String>> {
 }
 
 fn period_rows(period: &PeriodReport) -> Vec<Vec<String>> {
+    let month = month_of(period);
     let mut rows: Vec<Vec<String>> =
-        period.customers.iter().map(|customer| customer_row(&period.billing_period, customer)).collect();
+        period.customers.iter().map(|customer| customer_row(&month, customer)).collect();
     let line = |name: &str, state: &str, rows: u64, cost: &BTreeMap<String, String>| {
-        let mut row = vec![period.billing_period.clone(), name.to_owned(), String::new(), state.to_owned()];
+        let mut row = vec![month.clone(), name.to_owned(), String::new(), state.to_owned()];
         row.extend([rows.to_string(), money(cost), String::new(), String::new(), String::new()]);
         row
     };
@@ -121,6 +123,15 @@ fn period_rows(period: &PeriodReport) -> Vec<Vec<String>> {
         rows.push(line("= source", &period.kind, period.source_rows, &period.source_unblended_cost));
     }
     rows
+}
+
+/// The month, and the source where the settings name it.
+fn month_of(period: &PeriodReport) -> String {
+    if period.source == SourceName::unnamed().as_str() {
+        period.billing_period.clone()
+    } else {
+        format!("{} {}", period.billing_period, period.source)
+    }
 }
 
 fn customer_row(period: &str, customer: &CustomerReport) -> Vec<String> {

@@ -5,7 +5,7 @@ use crate::progress::Progress;
 use crate::settings::{self, CustomerEntry, DeliverEntry, MspEntry, Settings, SettingsFile, SourceEntry};
 use crate::signals::Signals;
 use anyhow::Context;
-use apportion_audit::{AuditReport, audit};
+use apportion_audit::AuditReport;
 use apportion_core::money::{ExactSum, Number};
 use apportion_flow::check::verify;
 use apportion_flow::maker::{Made, MadeCustomer, MakeError, MakeKind, MakeRequest, make as make_report};
@@ -82,7 +82,7 @@ pub(crate) fn run(args: &DemoArgs, printer: &Printer, signals: &Signals) -> anyh
     let (verified, problems) = verify_all(&resolved, &progress, printer)?;
     progress.stage("auditing: everything again, by other code", None);
     let audited =
-        audit(&super::audit::request(&resolved)?, &|| signals.came(), &|_, rows| progress.advance(rows, 0))?;
+        super::audit::audit_all(&resolved, &|| signals.came(), &|_, rows| progress.advance(rows, 0))?;
     progress.finish();
     show(folder, &made, &report, &audited, verified, printer)?;
     Ok(if problems == 0 && audited.is_clean() { exit::OK } else { exit::UNBALANCED })

@@ -1,4 +1,4 @@
-//! Commands: one file each. They resolve settings, ask the crates below, and print what came back.
+//! Commands: one file or folder each. They resolve settings, ask the crates below, and print what came back.
 
 mod audit;
 mod config;
@@ -11,7 +11,7 @@ pub(crate) mod plant;
 mod schema;
 mod verify;
 
-use crate::cli::{Cli, Command, ConfigCommand, CustomersCommand, DemoCommand};
+use crate::cli::{Cli, Command, ConfigCommand, DemoCommand};
 use crate::exit;
 use crate::printer::Printer;
 use crate::signals::Signals;
@@ -25,9 +25,7 @@ pub(crate) fn run(cli: Cli, printer: &Printer, signals: &Signals) -> anyhow::Res
             None => demo::run(&args, printer, signals),
         },
         Command::Init(args) => init::run(&args, printer),
-        Command::Customers(CustomersCommand::List(args)) => customers::list(&args, printer),
-        Command::Customers(CustomersCommand::Check(args)) => customers::check(&args, printer),
-        Command::Customers(CustomersCommand::Import(args)) => customers::import(&args, printer),
+        Command::Customers(command) => customers::run(&command, printer, signals),
         Command::Plan(args) => deliver::run(&args, true, printer, signals),
         Command::Deliver(args) => deliver::run(&args, false, printer, signals),
         Command::Verify(args) => verify::run(&args, printer, signals),

@@ -67,6 +67,9 @@ pub(crate) struct RunEntry {
     /// Memory to stay within, as "512MiB".
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) memory: Option<String>,
+    /// The most of a month's rows or money that a change of customers may move without `--accept`, as "10%".
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) accept_share: Option<String>,
 }
 
 /// One customer.
@@ -181,7 +184,12 @@ pub(crate) fn dated(id: String, from: Option<String>, to: Option<String>) -> Acc
 /// Reads a settings file. Unknown keys are refused, with the key that was probably meant.
 pub(crate) fn read_file(path: &Path) -> anyhow::Result<SettingsFile> {
     let text = std::fs::read_to_string(path).with_context(|| format!("settings file {}", path.display()))?;
-    parse(&text).map_err(|problem| usage(format!("settings file {}: {problem}", path.display())))
+    read_text(path, &text)
+}
+
+/// Reads the text of a settings file, as [`read_file`] does.
+pub(crate) fn read_text(path: &Path, text: &str) -> anyhow::Result<SettingsFile> {
+    parse(text).map_err(|problem| usage(format!("settings file {}: {problem}", path.display())))
 }
 
 fn parse(text: &str) -> Result<SettingsFile, String> {

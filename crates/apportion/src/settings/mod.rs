@@ -11,8 +11,11 @@ mod sizes;
 
 pub(crate) use customers::ResolvedCustomer;
 pub(crate) use file::{
-    Accounts, CustomerEntry, DeliverEntry, MspEntry, SettingsFile, SourceEntry, dated, read_file,
+    AccountEntry, Accounts, CustomerEntry, DatedAccount, DeliverEntry, MspEntry, SettingsFile, SourceEntry,
+    dated, read_text,
 };
 pub(crate) use paths::folder_of;
-pub(crate) use resolve::{Origin, Settings, SourceSetting, periods_of, resolve};
+pub(crate) use resolve::{
+    Origin, Settings, SourceSetting, accept_share_of, periods_of, resolve, resolve_text,
+};
 pub(crate) use sizes::size_text;

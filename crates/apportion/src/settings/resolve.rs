@@ -1,10 +1,11 @@
 use super::customers::{ResolvedCustomer, ResolvedTarget, parse_accounts};
-use super::file::{CustomerEntry, DeliverEntry, SettingsFile, SourceEntry, read_file};
+use super::file::{CustomerEntry, DeliverEntry, SettingsFile, SourceEntry, read_file, read_text};
 use super::paths::{folder_of, keep_apart};
 use super::sizes::parse_size;
 use crate::cli::RunArgs;
 use crate::exit::usage;
 use apportion_core::mask::MaskKey;
+use apportion_core::money::Fraction;
 use apportion_core::route::Membership;
 use apportion_flow::run::{Customer, DeliverRequest, SourceRequest, SpoolRequest, Target};
 use apportion_flow::storage::{Bucket, Folder};
@@ -18,6 +19,7 @@ const DEFAULT_SPOOL_LIMIT: u64 = 16 << 30;
 const DEFAULT_MEMORY: u64 = 512 << 20;
 /// What reading, packing and checking need besides the rows that wait was measured at up to 200 MiB.
 const LEAST_MEMORY: u64 = 256 << 20;
+const DEFAULT_ACCEPT_SHARE: Fraction = Fraction::percent(10);
 
 /// Where a value came from.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -62,12 +64,23 @@ pub(crate) struct Settings {
     pub(crate) spool_limit: u64,
     pub(crate) threads: usize,
     pub(crate) memory: u64,
+    /// What a change of customers may move without `--accept`.
+    pub(crate) accept_share: Fraction,
     pub(crate) origins: BTreeMap<&'static str, Origin>,
 }
 
 /// Joins flags, environment and file.
 pub(crate) fn resolve(args: &RunArgs) -> anyhow::Result<Settings> {
     let (path, file) = find_file(args)?;
+    resolve_file(args, path, file)
+}
+
+/// What [`resolve`] would say if a settings file held this text.
+pub(crate) fn resolve_text(args: &RunArgs, path: &Path, text: &str) -> anyhow::Result<Settings> {
+    resolve_file(args, Some(path.to_owned()), read_text(path, text)?)
+}
+
+fn resolve_file(args: &RunArgs, path: Option<PathBuf>, file: SettingsFile) -> anyhow::Result<Settings> {
     let base = path.as_deref().and_then(Path::parent).unwrap_or(Path::new("")).to_owned();
     let mut resolver = Resolver { args, file, base, origins: BTreeMap::new() };
     let sources = resolver.sources()?;
@@ -87,6 +100,7 @@ pub(crate) fn resolve(args: &RunArgs) -> anyhow::Result<Settings> {
         spool_limit,
         threads: resolver.threads()?,
         memory: resolver.memory()?,
+        accept_share: resolver.accept_share()?,
         origins: resolver.origins,
     };
     settings.check()?;
@@ -118,6 +132,11 @@ pub(crate) fn periods_of(text: Option<&str>) -> anyhow::Result<Option<Vec<Billin
         text.split(',').map(|month| BillingPeriod::parse_month(month.trim())).collect();
     let months = months.map_err(|error| usage(format!("--period: {error}")))?;
     Ok(Some(months.into_iter().collect()))
+}
+
+/// Reads `10%`.
+pub(crate) fn accept_share_of(text: &str) -> anyhow::Result<Fraction> {
+    Fraction::parse(text).map_err(|error| usage(format!("accept_share: {error}")))
 }
 
 struct Resolver<'a> {
@@ -307,6 +326,12 @@ impl Resolver<'_> {
             return Err(usage("memory must be at least 256MiB"));
         }
         Ok(memory)
+    }
+
+    fn accept_share(&mut self) -> anyhow::Result<Fraction> {
+        let run = self.file.run.clone().unwrap_or_default();
+        let picked = self.pick("accept_share", None, run.accept_share);
+        picked.map_or(Ok(DEFAULT_ACCEPT_SHARE), |(text, _)| accept_share_of(&text))
     }
 
     fn threads(&mut self) -> anyhow::Result<usize> {

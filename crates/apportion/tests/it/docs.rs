@@ -2,11 +2,23 @@
 //!
 //! Blocks marked `sh` are read for lines that begin with `apportion `; each page has a folder of its own and its
 //! lines run in order. A line must end with 0, or with N where ` # exit N` stands behind it. A block marked `output`
-//! holds lines of what the `sh` block before it printed, in their order; `…` stands for any lines.
+//! holds lines of what the `sh` block before it printed, in their order; `…` stands for any lines. A block marked
+//! `sql` is run by DuckDB in the page's folder, if `APPORTION_READERS_PYTHON` names a Python that has it.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, clippy::disallowed_methods)]
 
+use crate::support::readers_python;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
+
+/// Runs each statement of a text and prints the last one's table, its cells with a space between.
+const SQL: &str = "
+import duckdb, sys
+for statement in duckdb.extract_statements(sys.argv[1]):
+    table = duckdb.execute(statement)
+print(*(column[0] for column in table.description))
+for row in table.fetchall():
+    print(*row)
+";
 
 #[test]
 fn what_the_pages_say_works() {
@@ -19,21 +31,34 @@ fn what_the_pages_say_works() {
         let text = std::fs::read_to_string(page).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let name = page.strip_prefix(&root).unwrap().display().to_string();
-        let mut printed = String::new();
+        let mut printed = Some(String::new());
         for block in blocks(&text) {
             match block.language.as_str() {
+                "sql" => {
+                    commands += 1;
+                    printed = match sql(&block.text, folder.path()).transpose() {
+                        Ok(output) => output,
+                        Err(problem) => {
+                            problems.push(format!("{name}: {}\n{problem}", block.text));
+                            None
+                        }
+                    };
+                }
                 "sh" => {
-                    printed.clear();
+                    let mut all = String::new();
                     for line in commands_of(&block.text) {
                         commands += 1;
                         match run(&line, folder.path()) {
-                            Ok(output) => printed.push_str(&output),
+                            Ok(output) => all.push_str(&output),
                             Err(problem) => problems.push(format!("{name}: {line}\n{problem}")),
                         }
                     }
+                    printed = Some(all);
                 }
                 "output" => {
-                    if let Err(line) = shows(&printed, &block.text) {
+                    // What couldn't be run has said so already.
+                    let Some(printed) = &printed else { continue };
+                    if let Err(line) = shows(printed, &block.text) {
                         problems.push(format!("{name}: this line doesn't come, or not in its place: {line}"));
                     }
                 }
@@ -101,7 +126,17 @@ fn run(line: &str, folder: &Path) -> Result<String, String> {
             command.env_remove(name);
         }
     }
-    let output = command.output().unwrap();
+    outcome(&command.output().unwrap(), wanted)
+}
+
+/// Runs SQL, and gives what it printed; nothing where there is no DuckDB.
+fn sql(text: &str, folder: &Path) -> Option<Result<String, String>> {
+    let python = readers_python()?;
+    let output = Command::new(python).args(["-c", SQL, text]).current_dir(folder).output().unwrap();
+    Some(outcome(&output, 0))
+}
+
+fn outcome(output: &Output, wanted: i32) -> Result<String, String> {
     let printed =
         String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     if output.status.code() == Some(wanted) {

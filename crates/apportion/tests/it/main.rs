@@ -12,12 +12,14 @@
 
 mod audit_defects;
 mod bad_input;
+mod consumers;
 mod crash;
 mod docs;
 mod exit_codes;
 mod fixtures;
 mod golden;
 mod harness;
+mod membership;
 mod nise;
 mod parquet_out;
 mod planted;
@@ -35,3 +37,4 @@ mod support;
 mod targets;
 mod tidy;
 mod written_report;
+mod year;

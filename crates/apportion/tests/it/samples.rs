@@ -215,7 +215,7 @@ fn over_accounts(totals: &Totals) -> Totals {
 }
 
 /// The exact sum of decimals, by scaling all to the longest fraction.
-fn add(numbers: &[String]) -> String {
+pub fn add(numbers: &[String]) -> String {
     let scaled: i128 = numbers.iter().map(|number| scaled(number)).sum();
     let digits = format!("{:0>width$}", scaled.unsigned_abs(), width = PLACES + 1);
     let (whole, fraction) = digits.split_at(digits.len() - PLACES);

@@ -425,7 +425,7 @@ fn customers_are_imported_or_the_file_stays() {
     assert!(printed.out.contains("011122223333") && !place.at("apportion.toml").exists());
     place.write("apportion.toml", format!("# a comment of mine\n{BASE}"));
     place
-        .run(&["customers", "import", "list.csv", "--into", "apportion.toml"])
+        .run(&["customers", "import", "list.csv", "--into", "apportion.toml", "--accept"])
         .expect(0)
         .tells(&["2 customers were added"]);
     let settings = fs::read_to_string(place.at("apportion.toml")).unwrap();
@@ -437,7 +437,7 @@ fn customers_are_imported_or_the_file_stays() {
             "customer,account\ngamma,444455556666\n",
             &["444455556666", "beta", "gamma", "was left as it was"][..],
         ),
-        ("customer,account\nbeta,555566667777\n", &["two customers have the id beta", "was left as it was"]),
+        ("customer,account\nBETA,555566667777\n", &["two customers have the id BETA", "was left as it was"]),
         ("customer,account\ngamma,1234\n", &["gamma", "12 digits", "was left as it was"]),
         ("customer,acount\ngamma,555566667777\n", &["list.csv", "acount", "customer,account"]),
         ("customer,account\n", &["list.csv", "holds no customer"]),
@@ -577,6 +577,8 @@ fn every_command_has_help() {
         &["customers"],
         &["customers", "list"],
         &["customers", "check"],
+        &["customers", "add"],
+        &["customers", "move"],
         &["customers", "import"],
         &["plan"],
         &["deliver"],

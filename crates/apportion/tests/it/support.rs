@@ -167,6 +167,16 @@ pub fn skip(name: &str, why: &str) {
     eprintln!("skipped: {name}: {why}");
 }
 
+/// A Python that has duckdb, polars, pandas and pyarrow, named by `APPORTION_READERS_PYTHON`.
+#[track_caller]
+pub fn readers_python() -> Option<PathBuf> {
+    let python = std::env::var_os("APPORTION_READERS_PYTHON").map(PathBuf::from);
+    if python.is_none() {
+        skip("readers", "APPORTION_READERS_PYTHON names no Python with duckdb, polars, pandas and pyarrow");
+    }
+    python
+}
+
 /// The columns of a small legacy report.
 pub const HEADER: &str = "identity/LineItemId,bill/PayerAccountId,bill/BillingPeriodStartDate,\
 lineItem/UsageAccountId,lineItem/LineItemType,lineItem/UsageStartDate,lineItem/ProductCode,\

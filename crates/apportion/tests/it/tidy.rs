@@ -356,3 +356,49 @@ fn links_of(page: &str) -> Vec<String> {
     }
     links
 }
+
+/// A page names a test as `file.rs::name`, both of which must be there.
+#[test]
+fn the_tests_that_pages_name_are_there() {
+    let folder = "crates/apportion/tests/it/";
+    let mut problems = Vec::new();
+    let mut named = 0;
+    for page in files().iter().filter(|file| file.ends_with(".md")) {
+        for (file, test) in read(page).split('`').filter_map(|text| text.split_once(".rs::")) {
+            named += 1;
+            let path = format!("{folder}{file}.rs");
+            let there = files().contains(&path) && read(&path).contains(&format!("#[test]\nfn {test}() {{"));
+            if !there {
+                problems.push(format!("{page}: {file}.rs has no test {test}"));
+            }
+        }
+    }
+    assert!(named > 10, "the pages name hardly any test: is the search broken?");
+    none(&problems);
+}
+
+/// What docs/formats.md says of a kind or of an export is worth as much as the test behind it.
+#[test]
+fn every_kind_and_every_export_of_the_page_has_its_test() {
+    let page = read("docs/formats.md");
+    let mut columns = 0;
+    let mut rows = 0;
+    let mut problems = Vec::new();
+    for line in page.lines().filter(|line| line.starts_with('|')) {
+        let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
+        if cells.iter().all(|cell| cell.starts_with("---")) {
+            continue;
+        } else if cells.last() == Some(&"test") {
+            columns = cells.len();
+        } else if !line.starts_with("| `") {
+            columns = 0;
+        } else if columns > 0 {
+            rows += 1;
+            if cells.len() != columns || !cells.last().is_some_and(|cell| cell.contains(".rs::")) {
+                problems.push(format!("docs/formats.md: no test is named in: {line}"));
+            }
+        }
+    }
+    assert!(rows > 10, "docs/formats.md has hardly any row: is the search broken?");
+    none(&problems);
+}
