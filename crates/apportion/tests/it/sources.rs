@@ -130,7 +130,9 @@ fn a_month_that_is_refused_keeps_no_other_month_back() {
     let ragged = gzip(format!("{text}too,few\n").as_bytes());
     let short = gzip(text.as_bytes());
     for bytes in [Some(&ragged[..]), None, Some(&short[..short.len() - 9])] {
-        ["targets", "msp"].map(|name| place.remove(name));
+        for name in ["targets", "msp"] {
+            place.remove(name);
+        }
         place.remove(&format!("{april}/b1"));
         if let Some(bytes) = bytes {
             place.write(&format!("source/{}", keys[0]), bytes);
