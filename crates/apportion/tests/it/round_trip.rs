@@ -104,7 +104,7 @@ fn large(rows: usize) -> Report {
 #[test]
 fn large_exports_read_again_become_the_same_files() {
     // More than two windows of several members, and more than one of a single one.
-    let mut report = large(17_500);
+    let mut report = large(19_500);
     let form = Form { cuts: vec![5_000, 9_001], members: 2, parquet: false, seed: 1 };
     let mut seen = Vec::new();
     for (contract, order, gzip, format) in [
