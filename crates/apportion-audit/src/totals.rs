@@ -10,6 +10,7 @@ use crate::numbers::{Number, Sum};
 use apportion_model::BillingPeriod;
 use serde_json::Value;
 use std::borrow::Cow;
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
 /// No bill has nearly as many sets of currency, line item type and invoice.
@@ -110,11 +111,7 @@ impl Totals {
         self.groups.resize(self.groups.len().max(other.groups.len()), None);
         for (own, other) in self.groups.iter_mut().zip(&other.groups) {
             match (own, other) {
-                (Some(own), Some(other)) => {
-                    own.rows += other.rows;
-                    own.items_hash = own.items_hash.wrapping_add(other.items_hash);
-                    own.sums.iter_mut().zip(&other.sums).for_each(|(sum, other)| sum.plus(other));
-                }
+                (Some(own), Some(other)) => own.plus(other),
                 (own @ None, Some(other)) => *own = Some(other.clone()),
                 (_, None) => {}
             }
@@ -140,20 +137,53 @@ impl Totals {
         sums
     }
 
-    /// The form that a proof states, for comparison.
+    /// The form that a master proof states, for comparison.
     pub(crate) fn stated(&self, groups: &Groups, reason: Option<&str>) -> Stated {
-        let mut stated = Stated::new();
+        self.stated_as(groups, reason, &mut str::to_owned)
+    }
+
+    /// The form that a proof states whose reader sees the keys' texts as `read` gives them; keys that become one are
+    /// added up.
+    pub(crate) fn stated_as(
+        &self,
+        groups: &Groups,
+        reason: Option<&str>,
+        read: &mut dyn FnMut(&str) -> String,
+    ) -> Stated {
+        let mut seen: BTreeMap<GroupKey, Group> = BTreeMap::new();
         for (key, group) in groups.keys.iter().zip(&self.groups) {
             let Some(group) = group else { continue };
+            let key = GroupKey {
+                period: key.period.clone(),
+                currency: read(&key.currency),
+                line_item_type: read(&key.line_item_type),
+                invoice_id: read(&key.invoice_id),
+            };
+            match seen.entry(key) {
+                Entry::Vacant(entry) => {
+                    entry.insert((**group).clone());
+                }
+                Entry::Occupied(mut entry) => entry.get_mut().plus(group),
+            }
+        }
+        let told = seen.into_iter().map(|(key, group)| {
             let sums = ADDITIVE.iter().zip(&group.sums).filter(|(_, sum)| sum.is_seen());
             let value = StatedGroup {
                 rows: group.rows,
                 sums: sums.map(|(name, sum)| ((*name).to_owned(), sum.to_text())).collect(),
                 items_hash: hex128(group.items_hash),
             };
-            stated.insert((reason.map(str::to_owned), key.clone()), value);
-        }
-        stated
+            ((reason.map(str::to_owned), key), value)
+        });
+        told.collect()
+    }
+}
+
+impl Group {
+    fn plus(&mut self, other: &Self) {
+        self.rows += other.rows;
+        self.items_hash = self.items_hash.wrapping_add(other.items_hash);
+        self.sums.iter_mut().zip(&other.sums).for_each(|(sum, other)| sum.plus(other));
     }
 }
 

@@ -12,5 +12,6 @@ pub mod manifest;
 pub mod map;
 pub mod mask;
 pub mod money;
+pub mod period;
 pub mod proof;
 pub mod route;

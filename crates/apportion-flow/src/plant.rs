@@ -31,11 +31,13 @@ pub enum Plant {
     PublishStray = 10,
     /// A column comes into an export that none of its rows has a cell in.
     ColumnStray = 11,
+    /// The store swaps without comparing.
+    StoreWeak = 12,
 }
 
 impl Plant {
     /// The names by which a bug is asked for.
-    pub const NAMES: [(&'static str, Self); 11] = [
+    pub const NAMES: [(&'static str, Self); 12] = [
         ("split-drop", Self::SplitDrop),
         ("split-double", Self::SplitDouble),
         ("split-stray", Self::SplitStray),
@@ -47,6 +49,7 @@ impl Plant {
         ("publish-cut", Self::PublishCut),
         ("publish-stray", Self::PublishStray),
         ("column-stray", Self::ColumnStray),
+        ("store-weak", Self::StoreWeak),
     ];
 }
 

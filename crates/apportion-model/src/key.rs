@@ -138,6 +138,14 @@ pub struct KeyError {
 }
 
 impl ObjectKey<'_> {
+    /// Of which source and month a key of the MSP's place is the master pointer; None if it is something else.
+    pub fn read_master_pointer(key: &str) -> Option<(SourceName, BillingPeriod)> {
+        let (source, name) = key.strip_prefix("proofs/")?.split_once('/')?;
+        let source = SourceName::new(source).ok()?;
+        let period = BillingPeriod::parse(name.strip_suffix("-MasterPointer.json")?).ok()?;
+        Some((source, period))
+    }
+
     /// Checks that a key which somebody else wrote stays inside the place it is read from.
     ///
     /// # Errors
@@ -184,6 +192,21 @@ mod tests {
             "acme/20261001-20261101/abababab-abab-abab-abab-abababababab/acme-00002.snappy.parquet"
         );
         assert_eq!(manifest(Layout::Aws), "acme/20261001-20261101/acme-Manifest.json");
+    }
+
+    #[test]
+    fn a_master_pointer_is_known_by_its_key() {
+        let (source, period) = (SourceName::new("emea").unwrap(), BillingPeriod::new(2026, 10).unwrap());
+        let key = ObjectKey::MasterPointer { source: &source, period }.to_string();
+        assert_eq!(ObjectKey::read_master_pointer(&key), Some((source, period)));
+        for other in [
+            "proofs/emea/20261001-20261101/x-MasterProof.json",
+            "proofs/20261001-20261101-MasterPointer.json",
+            "states/emea/20261001-20261101-State.json",
+            "proofs/e ea/20261001-20261101-MasterPointer.json",
+        ] {
+            assert_eq!(ObjectKey::read_master_pointer(other), None, "{other}");
+        }
     }
 
     #[test]

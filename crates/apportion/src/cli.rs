@@ -9,7 +9,7 @@ use std::path::PathBuf;
 #[command(name = "apportion", version, max_term_width = 110, arg_required_else_help = true)]
 #[command(
     after_help = "Start with `apportion demo`. Exit codes: 0 ok, 1 failed, 2 usage or settings, 3 partial, \
-4 doesn't balance, 5 source not ready, 10 not found, 12 permission, 13 limit or hostile input, 130/143 interrupted."
+4 doesn't balance, 5 source not ready, 10 not found, 12 permission, 13 limit or hostile input, 14 store too weak, 130/143 interrupted."
 )]
 pub(crate) struct Cli {
     #[command(flatten)]
@@ -61,6 +61,15 @@ pub(crate) enum Command {
     Verify(VerifyArgs),
     /// Recompute everything from source and targets, by other code than the splitter's
     Audit(RunArgs),
+    /// Tie source, customers, unassigned line items and AWS's invoices to each other, without reading data
+    Reconcile(ReconcileArgs),
+    /// Show deliveries that nobody needs any more, and delete them with --delete
+    Gc(GcArgs),
+    /// Examine a folder's file system, and kill runs in it at many moments, to see that nothing ever breaks
+    Selftest(SelftestArgs),
+    /// List months with their states, lock and unlock them, compare deliveries, go back to an older one
+    #[command(subcommand)]
+    Periods(PeriodsCommand),
     /// Print a contract's columns and types
     Schema(SchemaArgs),
     /// Show, check or describe the settings
@@ -166,6 +175,46 @@ pub(crate) struct VerifyArgs {
     /// Which months, written yyyy-mm; several with commas [default: all]
     #[arg(long, env = "APPORTION_PERIOD", value_name = "MONTHS")]
     pub(crate) period: Option<String>,
+}
+
+/// `reconcile`'s own.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ReconcileArgs {
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+    /// By what the bridge is told apart: source, period, currency (always), type, invoice; several with commas
+    #[arg(long, default_value = "period", value_name = "WHAT")]
+    pub(crate) by: String,
+    /// What AWS invoiced, as ID=AMOUNT or 'ID=AMOUNT CURRENCY'; may be given several times
+    #[arg(long = "invoice", value_name = "ID=AMOUNT")]
+    pub(crate) invoices: Vec<String>,
+}
+
+/// `gc`'s own.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct GcArgs {
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+    /// Delete; without it, gc only shows what it would delete
+    #[arg(long)]
+    pub(crate) delete: bool,
+    /// How long a delivery stays after the next one came: 30d, 12h, or 0
+    #[arg(long, default_value = "30d", value_name = "TIME")]
+    pub(crate) grace: String,
+    /// So many of the newest deliveries of each month stay
+    #[arg(long, default_value_t = 2, value_name = "N")]
+    pub(crate) keep: usize,
+}
+
+/// `selftest`'s own.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct SelftestArgs {
+    /// The folder to test in; a folder of its own is made in it and removed [default: the system's temporary folder]
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) target: Option<PathBuf>,
+    /// How many runs are killed
+    #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=100_000))]
+    pub(crate) crashes: u32,
 }
 
 /// `schema`'s own.
@@ -342,6 +391,113 @@ pub(crate) struct ImportArgs {
     pub(crate) into: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) change: ChangeArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PeriodsCommand {
+    /// Each month with its state and the reason, its deliveries, rows, money and exports
+    List(PeriodsListArgs),
+    /// Keep a month as it is: `deliver` writes nothing for it, and raises an alarm when its source changes
+    Lock(PeriodsLockArgs),
+    /// Let the next `deliver` go on with a month
+    Unlock(PeriodsMonthArgs),
+    /// Say what two deliveries of a month differ in: rows that came and went, and their money
+    Diff(PeriodsDiffArgs),
+    /// Put every export of a month back to an older delivery, and lock the month
+    Rollback(PeriodsRollbackArgs),
+}
+
+/// The MSP's place and the targets, for questions about periods.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct PeriodsPlaceArgs {
+    /// The settings file [default: ./apportion.toml, if it is there]
+    #[arg(long, env = "APPORTION_CONFIG", value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// The MSP's own place, where master proofs and states are
+    #[arg(long, env = "APPORTION_MSP_TARGET", value_name = "PATH")]
+    pub(crate) msp_target: Option<String>,
+    /// The source
+    #[arg(long, env = "APPORTION_SOURCE", value_name = "PATH")]
+    pub(crate) source: Option<String>,
+    /// The customer's target (without a settings file)
+    #[arg(long, env = "APPORTION_TARGET", value_name = "PATH")]
+    pub(crate) target: Option<String>,
+    /// The customer's accounts, separated by commas, or `all` (without a settings file)
+    #[arg(long, env = "APPORTION_ACCOUNTS", value_name = "IDS")]
+    pub(crate) accounts: Option<String>,
+    /// The customer's id (without a settings file)
+    #[arg(long, env = "APPORTION_CUSTOMER", value_name = "ID")]
+    pub(crate) customer: Option<String>,
+    /// Only the source of this name, where the settings have several
+    #[arg(long, value_name = "NAME")]
+    pub(crate) source_name: Option<String>,
+}
+
+/// A month, and where it is known.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct PeriodsMonthArgs {
+    /// The month, written yyyy-mm
+    pub(crate) month: String,
+    #[command(flatten)]
+    pub(crate) place: PeriodsPlaceArgs,
+}
+
+/// `periods list`'s own.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct PeriodsListArgs {
+    /// Which months, written yyyy-mm; several with commas [default: all]
+    #[arg(long, env = "APPORTION_PERIOD", value_name = "MONTHS")]
+    pub(crate) period: Option<String>,
+    /// Also hash the source and say whether it still is what was delivered
+    #[arg(long)]
+    pub(crate) check: bool,
+    /// As of which day, written yyyy-mm-dd, in UTC [default: today]
+    #[arg(long, value_name = "DAY")]
+    pub(crate) today: Option<String>,
+    #[command(flatten)]
+    pub(crate) place: PeriodsPlaceArgs,
+}
+
+/// `periods lock`'s own.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct PeriodsLockArgs {
+    #[command(flatten)]
+    pub(crate) month: PeriodsMonthArgs,
+    /// Why, in your own words
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+}
+
+/// `periods diff`'s own.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct PeriodsDiffArgs {
+    #[command(flatten)]
+    pub(crate) month: PeriodsMonthArgs,
+    /// The delivery that is compared with, or how its id begins [default: the one before the newest]
+    #[arg(long, value_name = "ID")]
+    pub(crate) from: Option<String>,
+    /// The delivery that is compared, or how its id begins [default: the newest]
+    #[arg(long, value_name = "ID")]
+    pub(crate) to: Option<String>,
+    /// By what the changes are told, with commas: customer, account, service, line-item-type, day [default: all]
+    #[arg(long, value_name = "LIST")]
+    pub(crate) by: Option<String>,
+    /// Rows that are compared in one pass over the files; fewer take less memory and more passes
+    #[arg(long, value_name = "N", default_value_t = apportion_flow::run::periods::ROWS_PER_PASS)]
+    pub(crate) rows_per_pass: u64,
+}
+
+/// `periods rollback`'s own.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct PeriodsRollbackArgs {
+    #[command(flatten)]
+    pub(crate) month: PeriodsMonthArgs,
+    /// The delivery to go back to, or how its id begins
+    #[arg(long, value_name = "ID")]
+    pub(crate) to: String,
+    /// Only say what would change, in rows and money
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 #[derive(Debug, Subcommand)]

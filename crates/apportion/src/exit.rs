@@ -24,6 +24,9 @@ pub(crate) const PERMISSION: u8 = 12;
 /// A limit is exceeded, or input can't be trusted.
 pub(crate) const LIMIT: u8 = 13;
 
+/// The store can't do what a safe commit needs.
+pub(crate) const STORE_TOO_WEAK: u8 = 14;
+
 /// [`USAGE_CODE`], as main returns it.
 pub(crate) struct Usage;
 
@@ -77,6 +80,12 @@ pub(crate) fn code_of(error: &anyhow::Error, signals: &Signals) -> u8 {
         return code_of_kind(error.kind(), signals);
     }
     if let Some(error) = error.downcast_ref::<apportion_flow::check::VerifyError>() {
+        return code_of_kind(error.kind(), signals);
+    }
+    if let Some(error) = error.downcast_ref::<apportion_flow::check::ReconcileError>() {
+        return code_of_kind(error.kind(), signals);
+    }
+    if let Some(error) = error.downcast_ref::<apportion_flow::garbage::GarbageError>() {
         return code_of_kind(error.kind(), signals);
     }
     if let Some(error) = error.downcast_ref::<apportion_flow::source::SourceError>() {

@@ -4,6 +4,7 @@
 //! must never do: decide or move anything itself; it resolves settings once and hands them on.
 
 mod cli;
+mod clock;
 mod commands;
 mod exit;
 mod printer;

@@ -43,6 +43,11 @@ impl<'a> Progress<'a> {
         }
     }
 
+    /// The exit code of the signal that came.
+    pub(crate) fn interrupted_code(&self) -> u8 {
+        self.signals.code()
+    }
+
     /// Takes the bar away.
     pub(crate) fn finish(&self) {
         if let Some(bar) = &self.bar {

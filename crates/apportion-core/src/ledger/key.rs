@@ -1,3 +1,4 @@
+use crate::mask::{Mask, Rule};
 use apportion_model::BillingPeriod;
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +27,20 @@ impl LedgerKey {
             currency: String::from_utf8_lossy(currency).into_owned(),
             line_item_type: String::from_utf8_lossy(line_item_type).into_owned(),
             invoice_id: String::from_utf8_lossy(invoice_id).into_owned(),
+        }
+    }
+
+    /// The key as a customer may read it. Many line items stand behind it, so no account is kept as their payer.
+    pub(super) fn masked(&self, mask: &Mask) -> Self {
+        let masked = |text: &str| {
+            let mut buffer = Vec::new();
+            String::from_utf8_lossy(mask.apply(Rule::Text, text.as_bytes(), &[], &mut buffer)).into_owned()
+        };
+        Self {
+            billing_period: self.billing_period.clone(),
+            currency: masked(&self.currency),
+            line_item_type: masked(&self.line_item_type),
+            invoice_id: masked(&self.invoice_id),
         }
     }
 }

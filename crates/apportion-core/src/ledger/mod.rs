@@ -7,10 +7,12 @@
 
 mod facts;
 mod key;
+mod told;
 mod totals;
 
 pub use facts::{Facts, FactsReader, LedgerError};
 pub use key::LedgerKey;
+pub use told::{ToldError, ToldTotals, Unexplained};
 pub use totals::{KeyedTotals, Totals, TotalsJson};
 
 use crate::money::ExactSum;

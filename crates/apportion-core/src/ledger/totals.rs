@@ -1,6 +1,7 @@
 use super::facts::{Facts, FactsReader};
 use super::key::LedgerKey;
 use crate::columns::known;
+use crate::mask::Mask;
 use crate::money::ExactSum;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -15,7 +16,12 @@ pub struct Totals {
 }
 
 impl Totals {
-    fn sum_mut(&mut self, place: usize) -> &mut ExactSum {
+    /// Totals as a proof tells them; the texts are read by who reads the proof.
+    pub(super) fn told(rows: u64, items_hash: u128) -> Self {
+        Self { rows, sums: Vec::new(), items_hash }
+    }
+
+    pub(super) fn sum_mut(&mut self, place: usize) -> &mut ExactSum {
         if self.sums.len() <= place {
             self.sums.resize(known().additive().len().max(place + 1), None);
         }
@@ -32,7 +38,8 @@ impl Totals {
 
     /// Adds other totals.
     pub fn merge(&mut self, other: &Self) {
-        self.rows += other.rows;
+        // A proof that was tampered with may tell any number.
+        self.rows = self.rows.saturating_add(other.rows);
         self.items_hash = self.items_hash.wrapping_add(other.items_hash);
         for (place, sum) in other.sums.iter().enumerate() {
             if let Some(sum) = sum {
@@ -128,9 +135,19 @@ impl KeyedTotals {
         sums
     }
 
-    /// As the proofs write it.
+    /// As the master proof writes it.
     pub fn to_json(&self, keys: &FactsReader) -> Vec<TotalsJson> {
         self.by_key(keys).into_iter().map(|(key, totals)| TotalsJson::new(key, totals)).collect()
+    }
+
+    /// As a customer proof writes it: the texts of the keys, which are cells of the source, go through the customer's
+    /// mask. Keys that become one are counted together.
+    pub fn to_masked_json(&self, keys: &FactsReader, mask: &Mask) -> Vec<TotalsJson> {
+        let mut masked: BTreeMap<LedgerKey, Totals> = BTreeMap::new();
+        for (key, totals) in self.by_key(keys) {
+            masked.entry(key.masked(mask)).or_default().merge(totals);
+        }
+        masked.iter().map(|(key, totals)| TotalsJson::new(key, totals)).collect()
     }
 }
 

@@ -18,6 +18,29 @@ impl RepresentationDifference {
         self.0 += (units_of(stored) - digits * ten_to(exponent - EXPONENT)) * cells;
     }
 
+    /// Reads a sum back as it is written: plain notation. None for anything else.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (negative, unsigned) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
+        let (whole, fraction) = unsigned.split_once('.').unwrap_or((unsigned, ""));
+        let places = i32::try_from(fraction.len()).ok().filter(|places| *places <= -EXPONENT)?;
+        let digits = format!("{whole}{fraction}");
+        if whole.is_empty() || !digits.bytes().all(|digit| digit.is_ascii_digit()) {
+            return None;
+        }
+        let units = BigInt::parse_bytes(digits.as_bytes(), 10)? * ten_to(-EXPONENT - places);
+        Some(Self(if negative { -units } else { units }))
+    }
+
+    /// Adds another sum.
+    pub fn merge(&mut self, other: &Self) {
+        self.0 += &other.0;
+    }
+
+    /// Subtracts another sum.
+    pub fn subtract(&mut self, other: &Self) {
+        self.0 -= &other.0;
+    }
+
     /// Whether the sum is zero.
     pub fn is_zero(&self) -> bool {
         self.0.is_zero()
@@ -83,5 +106,21 @@ mod tests {
         // 10^23 lies half-way between two doubles.
         assert_eq!(difference(&["1e23"]), "-8388608");
         assert!(difference(&["1e-60"]).len() > 100);
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        for text in ["0", "0.5", "-12.25", "1e-60", "1e23", "0.1", "-0.1"] {
+            let text = difference(&[text]);
+            let read = RepresentationDifference::parse(&text).unwrap();
+            assert_eq!(read.to_string(), text);
+            let mut rest = read.clone();
+            rest.merge(&read);
+            rest.subtract(&read);
+            assert_eq!(rest, read);
+        }
+        for bad in ["", "-", ".5", "1e5", "1.2.3", "+1", "--1"] {
+            assert!(RepresentationDifference::parse(bad).is_none(), "{bad}");
+        }
     }
 }

@@ -7,6 +7,9 @@ const FAST_EXPONENT: i32 = -18;
 /// The power of ten that the wide part counts in: finer than the last digit of any number that is accepted.
 const WIDE_EXPONENT: i32 = -190;
 
+/// Characters that the text of a sum can have: no sum of a bill comes near it.
+const MOST_CHARACTERS: usize = 400;
+
 /// A sum of numbers that is exactly their sum, whatever their order.
 ///
 /// Nearly all amounts of a bill are multiples of 10^-18 and fit an i128 together; what doesn't goes to a number
@@ -38,6 +41,27 @@ impl ExactSum {
         let (digits, exponent) = number.to_parts();
         let units = digits * ten_to(exponent - WIDE_EXPONENT);
         *self.wide.get_or_insert_default().as_mut() += units;
+    }
+
+    /// Reads a sum as it is written: plain notation, of any size that a sum of a bill's numbers can have. None for
+    /// any other text.
+    pub fn parse(text: &str) -> Option<Self> {
+        let unsigned = text.strip_prefix('-').unwrap_or(text);
+        let (whole, fraction) = unsigned.split_once('.').unwrap_or((unsigned, ""));
+        let is_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+        let places = i32::try_from(fraction.len()).ok()?;
+        if whole.is_empty()
+            || text.len() > MOST_CHARACTERS
+            || places > -WIDE_EXPONENT
+            || !is_digits(whole)
+            || !is_digits(fraction)
+            || unsigned.ends_with('.')
+        {
+            return None;
+        }
+        let digits = BigInt::parse_bytes(format!("{whole}{fraction}").as_bytes(), 10)?;
+        let units = digits * ten_to(-places - WIDE_EXPONENT);
+        Some(Self { fast: 0, wide: Some(Box::new(if text.starts_with('-') { -units } else { units })) })
     }
 
     /// Adds another sum.
@@ -166,6 +190,20 @@ mod tests {
         assert_eq!(difference, sum(&["1e-30"]));
     }
 
+    #[test]
+    fn a_sum_is_read_as_it_is_written() {
+        for text in ["0", "-0.05", "12.5", &format!("-{}.{}", "9".repeat(60), "1".repeat(190))] {
+            assert_eq!(ExactSum::parse(text).unwrap().to_string(), *text);
+        }
+        assert_eq!(ExactSum::parse("007.50"), Some(sum(&["7.5"])));
+        let (long, fine) = ("1".repeat(401), format!("0.{}", "1".repeat(191)));
+        for bad in
+            ["", "-", ".5", "5.", "1e3", "+1", "1,000", " 1", "--1", "1.-1", long.as_str(), fine.as_str()]
+        {
+            assert_eq!(ExactSum::parse(bad), None, "{bad:?}");
+        }
+    }
+
     proptest! {
         #[test]
         fn order_and_grouping_do_not_matter(
@@ -185,6 +223,7 @@ mod tests {
             left.merge(&right);
             prop_assert_eq!(forward.to_string(), left.to_string());
             prop_assert_eq!(&forward, &left);
+            prop_assert_eq!(ExactSum::parse(&forward.to_string()), Some(forward));
         }
     }
 }

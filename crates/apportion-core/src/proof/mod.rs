@@ -4,6 +4,10 @@
 //! anything of another customer, or of the source beyond its version, into a customer's proof.
 //! The fields are described in docs/delivery-format.md, section 7.
 
+mod books;
+
+pub use books::{Amount, Books, Bridge, BridgeBy, BridgeKey, Bridges, InvoiceTie, Part, invoice_ids};
+
 use crate::columns::{Contract, ExportColumn, HeaderStyle};
 use crate::ledger::TotalsJson;
 use crate::route::{OwnedAccount, Reason};
@@ -256,14 +260,24 @@ impl MasterPointer {
     }
 }
 
+/// What the MSP can decide about a month.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Decision {
+    /// Nothing moves until it is unlocked.
+    Locked,
+    /// It was locked, and isn't any more.
+    Unlocked,
+}
+
 /// What the MSP has decided about a month.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PeriodState {
-    /// `locked`.
-    pub state: String,
+    /// What.
+    pub state: Decision,
     /// Why, in the words of who did it.
     pub reason: String,
-    /// The delivery that stays.
+    /// The delivery that stays, or that stayed.
     pub delivery_id: AssemblyId,
     /// The source version that it was made of.
     pub source_version: String,

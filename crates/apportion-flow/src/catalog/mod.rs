@@ -5,9 +5,11 @@
 //! assembly id that changes no byte, or leave out what does.
 
 use crate::outcome::Kind;
-use crate::storage::{Bucket, StorageError};
+use crate::storage::{Bucket, StorageError, Swap};
 use apportion_core::manifest::{OwnManifest, read_own};
-use apportion_core::proof::{CustomerProof, FORMAT_VERSION, Generation, MasterPointer, MasterProof};
+use apportion_core::proof::{
+    CustomerProof, FORMAT_VERSION, Generation, MasterPointer, MasterProof, PeriodState, to_stored_json,
+};
 use apportion_model::AssemblyId;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -43,15 +45,33 @@ pub enum Standing {
     Newer(Generation),
 }
 
-/// Why a target can't be looked at.
+/// Why a target or the MSP's place can't be looked at.
 #[derive(Debug, thiserror::Error)]
-#[error(transparent)]
-pub struct CatalogError(#[from] StorageError);
+pub enum CatalogError {
+    /// It failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// A small object of ours that decides something can't be read; to take it for absent could undo a lock.
+    #[error(
+        "{place}/{key} isn't what apportion writes there ({problem}); put back what was there, or move it away"
+    )]
+    Unreadable {
+        /// The MSP's place.
+        place: String,
+        /// Which object.
+        key: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+}
 
 impl CatalogError {
     /// What sort of failure it is.
     pub fn kind(&self) -> Kind {
-        self.0.kind()
+        match self {
+            Self::Storage(error) => error.kind(),
+            Self::Unreadable { .. } => Kind::Limit,
+        }
     }
 }
 
@@ -89,6 +109,46 @@ pub fn master_pointer(msp: &dyn Bucket, key: &str) -> Result<Option<MasterPointe
 /// A place that can't be read.
 pub fn master_proof(msp: &dyn Bucket, key: &str) -> Result<Option<MasterProof>, StorageError> {
     Ok(msp.read(key, 256 << 20)?.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+}
+
+/// What the MSP has decided about a month, as it was seen.
+#[derive(Debug, Clone, Default)]
+pub struct SeenState {
+    /// The object's bytes; None if there is none.
+    pub bytes: Option<Vec<u8>>,
+    /// What they say.
+    pub state: Option<PeriodState>,
+}
+
+/// Reads a month's state.
+///
+/// # Errors
+/// A place that can't be read, or a state that can't: it must not pass for none.
+pub fn period_state(msp: &dyn Bucket, key: &str) -> Result<SeenState, CatalogError> {
+    let Some(bytes) = msp.read(key, 1 << 16)? else { return Ok(SeenState::default()) };
+    let state = serde_json::from_slice(&bytes).map_err(|error| CatalogError::Unreadable {
+        place: msp.place(),
+        key: key.to_owned(),
+        problem: error.to_string(),
+    })?;
+    Ok(SeenState { bytes: Some(bytes), state: Some(state) })
+}
+
+/// Gives a month another state, if it still has the one that was seen.
+///
+/// # Errors
+/// A place that can't be written to.
+pub fn set_period_state(
+    msp: &dyn Bucket,
+    key: &str,
+    seen: &SeenState,
+    state: &PeriodState,
+) -> Result<Swap, CatalogError> {
+    let new = to_stored_json(state);
+    if seen.bytes.as_ref() == Some(&new) {
+        return Ok(Swap::Done);
+    }
+    Ok(msp.swap(key, seen.bytes.as_deref(), &new)?)
 }
 
 impl Live {

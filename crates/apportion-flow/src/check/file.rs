@@ -65,6 +65,16 @@ pub enum CheckError {
         /// What is.
         found: String,
     },
+    /// It has other bytes.
+    #[error("{file} has SHA-256 {found} where its proof says {expected}: it was changed after delivery")]
+    Bytes {
+        /// The file.
+        file: String,
+        /// What the proof says.
+        expected: String,
+        /// What is there.
+        found: String,
+    },
     /// It has another number of rows.
     #[error("{file}: {found} rows where {expected} were written")]
     Rows {

@@ -16,7 +16,7 @@ use std::io::{Read, Seek, Write as _};
 use std::path::Path;
 use xxhash_rust::xxh3::xxh3_128;
 
-const BATCH_ROWS: usize = 2048;
+pub(super) const BATCH_ROWS: usize = 2048;
 
 /// Decodes a finished Parquet file of the spool again and compares it with what was handed over.
 ///
@@ -84,7 +84,7 @@ pub(super) fn check_parquet_file(
     Ok(Checked { sha256, bytes, rows, rows_hash })
 }
 
-fn hash(file: &mut File) -> std::io::Result<([u8; 32], u64)> {
+pub(super) fn hash(file: &mut File) -> std::io::Result<([u8; 32], u64)> {
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 1 << 18];
     let mut bytes = 0;
@@ -136,7 +136,7 @@ fn check_schema(
 }
 
 /// The text that docs/delivery-format.md, section 1, reads from a cell.
-fn push_cell(batch: &RecordBatch, place: usize, row: usize, out: &mut Vec<u8>) {
+pub(super) fn push_cell(batch: &RecordBatch, place: usize, row: usize, out: &mut Vec<u8>) {
     let array = batch.column(place);
     if array.is_null(row) {
         return;

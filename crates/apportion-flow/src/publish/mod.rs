@@ -1,7 +1,8 @@
 //! Publish: data first, proof next, the manifest last, and only after the ledger balanced.
 //!
 //! What comes in: checked files and finished proofs. What goes out: objects in one customer's target. What it must
-//! never do: overwrite a data object, move a manifest to an older source, or know of more than one customer.
+//! never do: overwrite a data object, move a manifest to an older source unless a rollback asks for it, or know of more
+//! than one customer.
 //!
 //! The order (ARCHITECTURE.md, "The commit protocol"): each data file is put create-only under a new assembly id;
 //! then the proof; then, by compare-and-swap, the one mutable object. A crash at any point leaves the old manifest
@@ -66,7 +67,8 @@ pub fn put_small(target: &dyn Bucket, key: &str, bytes: &[u8]) -> Result<Put, Pu
 /// # Errors
 /// A target that fails.
 pub fn replace(target: &dyn Bucket, key: &str, new: &[u8]) -> Result<Swap, PublishError> {
-    let seen = target.read(key, 1 << 16)?;
+    // A month that is delivered every day has a pointer with many entries.
+    let seen = target.read(key, 16 << 20)?;
     if seen.as_deref() == Some(new) { Ok(Swap::Done) } else { Ok(target.swap(key, seen.as_deref(), new)?) }
 }
 

@@ -1,4 +1,5 @@
 use super::exports::{Delivered, Export, exports_of};
+use super::held::{Held, held};
 use super::publishing::{commit_all, put_proofs, re_pin};
 use super::report::{CustomerReport, PeriodReport, State, UnassignedReport};
 use super::request::{DeliverRequest, SourceRequest};
@@ -52,8 +53,17 @@ pub(super) fn run(
     let mut exports = exports_of(&Delivered { request, source, delivery, pin: &pin }, &mut observations)?;
     let delivery_id = delivery_id(source, &pin, &exports);
     let pass = Pass { request, source, delivery, pin: &pin, period, delivery_id: &delivery_id, watcher };
+    let mut wanted = exports.iter().filter(|export| export.wanted).peekable();
+    if wanted.peek().is_some() && wanted.all(Export::is_older) {
+        // A copy that lags behind: nothing of it goes anywhere, so nothing of it is read.
+        return Ok(unchanged(&pass, report, &exports, State::Failed));
+    }
+    let held = held(&pass, &exports)?;
+    if let Some(held) = held.as_ref().filter(|held| !request.dry_run || !held.differs()) {
+        return Ok(left(&pass, report, &exports, held));
+    }
     if !request.dry_run && is_done(&pass, &exports)? {
-        return Ok(unchanged(&pass, report, &exports));
+        return Ok(unchanged(&pass, report, &exports, State::Unchanged));
     }
     let doing = if request.dry_run { "reading" } else { "splitting" };
     watcher.stage(
@@ -65,10 +75,17 @@ pub(super) fn run(
     if !imbalances.is_empty() {
         return Err(RunError::Unbalanced { period, imbalances });
     }
-    let texts = texts_of(request, delivery, &written, observations);
+    let mut texts = texts_of(request, delivery, &written, observations);
     let drift = drift_of(&pass, &written)?;
     if request.dry_run {
-        return Ok(PeriodReport { drift, ..report_of(&pass, report, &exports, &written, None, texts) });
+        texts.extend(held.as_ref().and_then(|held| held.texts(&pass)));
+        let state = held.as_ref().map_or(State::Planned, Held::state);
+        let lock = held.map(|held| held.report(&pass));
+        return Ok(PeriodReport {
+            lock,
+            drift,
+            ..report_of(&pass, report, &exports, &written, state, texts)
+        });
     }
     watcher.stage(&format!("{}: publishing", period.month_text()), None);
     let master = put_proofs(&pass, report, &mut exports, &written, &texts)?;
@@ -76,8 +93,13 @@ pub(super) fn run(
     if watcher.interrupted() {
         return Err(RunError::Interrupted);
     }
+    // Locked while this run was reading: no manifest has moved, and none moves now.
+    if let Some(held) = self::held(&pass, &exports)? {
+        return Ok(left(&pass, report, &exports, &held));
+    }
     commit_all(&pass, &mut exports, &written, master.as_deref())?;
-    Ok(PeriodReport { drift, ..report_of(&pass, report, &exports, &written, master, texts) })
+    let report = report_of(&pass, report, &exports, &written, State::Delivered, texts);
+    Ok(PeriodReport { master_proof: master, drift, ..report })
 }
 
 /// The id of the whole delivery: the source's version, every export's id, and this program's version, because the
@@ -146,15 +168,14 @@ fn report_of(
     report: &str,
     exports: &[Export<'_>],
     written: &Written,
-    master_proof: Option<String>,
+    state: State,
     observations: Vec<String>,
 ) -> PeriodReport {
     let customers = exports
         .iter()
         .enumerate()
         .map(|(place, export)| {
-            let mut customer =
-                customer_report(export, if pass.request.dry_run { State::Planned } else { State::Delivered });
+            let mut customer = customer_report(export, state);
             if let Some(totals) = written.ledger.get(export.destination(place)) {
                 customer.rows = totals.rows();
                 customer.unblended_cost = as_text(totals.unblended_by_currency(&written.keys));
@@ -192,7 +213,6 @@ fn report_of(
         source_unblended_cost: as_text(source.unblended_by_currency(&written.keys)),
         customers,
         unassigned,
-        master_proof,
         observations,
         ..empty_report(pass, report)
     }
@@ -219,12 +239,21 @@ fn drift_of(pass: &Pass<'_>, written: &Written) -> Result<Vec<String>, RunError>
     Ok(Vec::new())
 }
 
+/// A month that is locked.
+fn left(pass: &Pass<'_>, report: &str, exports: &[Export<'_>], held: &Held) -> PeriodReport {
+    PeriodReport {
+        lock: Some(held.report(pass)),
+        observations: held.texts(pass).into_iter().collect(),
+        ..unchanged(pass, report, exports, held.state())
+    }
+}
+
 /// Nothing was read: what is live tells the numbers.
-fn unchanged(pass: &Pass<'_>, report: &str, exports: &[Export<'_>]) -> PeriodReport {
+fn unchanged(pass: &Pass<'_>, report: &str, exports: &[Export<'_>], state: State) -> PeriodReport {
     let customers = exports
         .iter()
         .map(|export| {
-            let mut customer = customer_report(export, State::Unchanged);
+            let mut customer = customer_report(export, state);
             customer.rows = customer.rows_before.unwrap_or(0);
             customer.unblended_cost = customer.unblended_cost_before.clone();
             customer
@@ -245,6 +274,7 @@ fn empty_report(pass: &Pass<'_>, report: &str) -> PeriodReport {
         customers: Vec::new(),
         unassigned: Vec::new(),
         master_proof: None,
+        lock: None,
         observations: Vec::new(),
         drift: Vec::new(),
     }
@@ -255,7 +285,9 @@ fn customer_report(export: &Export<'_>, otherwise: State) -> CustomerReport {
     let state = match (&export.failure, export.wanted, &export.standing) {
         (Some(_), _, _) => State::Failed,
         (None, false, _) => State::NotChosen,
-        (None, true, Standing::Published) => State::Unchanged,
+        (None, true, Standing::Published) if !matches!(otherwise, State::Locked | State::Waiting) => {
+            State::Unchanged
+        }
         (None, true, _) => otherwise,
     };
     CustomerReport {
@@ -281,7 +313,7 @@ fn customer_report(export: &Export<'_>, otherwise: State) -> CustomerReport {
 }
 
 /// The unblended cost by currency, from totals as a proof tells them.
-fn unblended_of(totals: &[TotalsJson]) -> BTreeMap<String, String> {
+pub(super) fn unblended_of(totals: &[TotalsJson]) -> BTreeMap<String, String> {
     let mut sums: BTreeMap<String, ExactSum> = BTreeMap::new();
     for TotalsJson { key: LedgerKey { currency, .. }, sums: told, .. } in totals {
         let number = told

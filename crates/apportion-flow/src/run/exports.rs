@@ -1,5 +1,6 @@
 use super::RunError;
-use super::request::{Customer, DeliverRequest, SourceRequest};
+use super::payers::told_payers;
+use super::request::{Customer, DeliverRequest, PlannedExport, SourceRequest};
 use crate::catalog::{self, Live, Standing, assembly_id};
 use crate::source::{FoundDelivery, Observations, Pin, peek};
 use crate::split::Lanes;
@@ -123,7 +124,10 @@ pub(super) fn exports_of<'a>(
         for planned in customer.exports(source)? {
             let folder = match folder_of(customer, planned.linked.as_ref()) {
                 Some(folder) => folder,
-                None => payer_of(delivered, &mut payer)?,
+                None => match told_folder(delivered, customer, &planned)? {
+                    Some(payer) => payer,
+                    None => payer_of(delivered, &mut payer)?,
+                },
             };
             let same_share =
                 |other: &Export<'_>| other.customer_place == customer_place && other.linked == planned.linked;
@@ -152,6 +156,27 @@ pub(super) fn exports_of<'a>(
         }
     }
     Ok(exports)
+}
+
+/// The payer that the live export's folder is called after, if that export was made of this very source and the
+/// master proof says that it has no other payer: then no line item has to be read to know it.
+fn told_folder(
+    delivered: &Delivered<'_>,
+    customer: &Customer,
+    planned: &PlannedExport,
+) -> Result<Option<AccountId>, RunError> {
+    let Delivered { request, source, delivery, pin } = *delivered;
+    let version = &pin.version;
+    let told = told_payers(request, source, delivery, |proof| proof.source_version == *version)?;
+    let [payer] = told.as_slice() else { return Ok(None) };
+    let (layout, period, report) = (customer.layout, delivery.period, &planned.report);
+    let manifest = ObjectKey::Manifest { layout, period, report }.to_string();
+    let generation = ObjectKey::Generation { layout, period, report }.to_string();
+    // A target that can't be read is told when the export is looked at.
+    let Ok(live) = catalog::live(planned.target.as_ref(), &manifest, &generation) else { return Ok(None) };
+    let is_same = live.generation.is_some_and(|live| live.source_version == *version)
+        && live.manifest.is_some_and(|live| live.account == *payer);
+    Ok(is_same.then(|| payer.clone()))
 }
 
 /// The payer of a delivery, looked up once and only where a folder is called after it.
@@ -199,6 +224,11 @@ impl Export<'_> {
     /// Whether rows are to be written for it.
     pub(super) fn is_written(&self) -> bool {
         self.wanted && self.failure.is_none() && self.standing == Standing::New
+    }
+
+    /// Whether it is refused because a newer source is live.
+    pub(super) fn is_older(&self) -> bool {
+        matches!(self.failure, Some(RunError::Older { .. }))
     }
 
     /// What is live in the target. A target that can't be read fails this customer alone.
@@ -256,7 +286,8 @@ fn folder_of(customer: &Customer, linked: Option<&AccountId>) -> Option<AccountI
     }
 }
 
-fn identify(export: &Export<'_>, source_version: &str, mask_key: Option<&MaskKey>) -> AssemblyId {
+/// The assembly id of an export, were it made of that version of the source.
+pub(super) fn identify(export: &Export<'_>, source_version: &str, mask_key: Option<&MaskKey>) -> AssemblyId {
     let customer = export.customer;
     assembly_id(&Identity {
         source_version,

@@ -7,18 +7,24 @@
 mod checker;
 mod delivery;
 mod exports;
+mod held;
 mod lanes;
+mod payers;
+pub mod periods;
 mod proofs;
 mod publishing;
 mod report;
 mod request;
 mod written;
 
-pub use report::{CustomerReport, DeliverReport, PeriodReport, RefusedPeriod, State, UnassignedReport};
+pub use report::{
+    CustomerReport, DeliverReport, LockReport, PeriodReport, RefusedPeriod, State, UnassignedReport,
+};
 pub use request::{
     Customer, DeliverRequest, PlannedExport, RequestError, Sharing, SourceRequest, SpoolRequest, Target,
 };
 
+use self::payers::payers_of;
 use crate::catalog::CatalogError;
 use crate::check::CheckError;
 use crate::outcome::Kind;
@@ -92,6 +98,9 @@ pub enum RunError {
         /// Where the two sides differ.
         imbalances: Vec<Imbalance>,
     },
+    /// A question about periods has no answer.
+    #[error(transparent)]
+    Period(#[from] periods::PeriodError),
     /// A newer source is live.
     #[error(
         "{target}: the live export {report_id} of {period} stands for a newer version of the source than the one given here; it stays. Deliver from the newer source, or move the target's manifest away if going back is meant"
@@ -142,6 +151,7 @@ impl RunError {
             Self::Catalog(error) => error.kind(),
             Self::Publish(error) => error.kind(),
             Self::Storage(error) => error.kind(),
+            Self::Period(error) => error.kind(),
             Self::Unbalanced { .. } => Kind::Unbalanced,
             Self::Older { .. } => Kind::SourceMoved,
             Self::Interrupted => Kind::Interrupted,
@@ -185,7 +195,7 @@ pub fn deliver(request: &DeliverRequest, watcher: &dyn Watcher) -> Result<Delive
         let places: Vec<String> = request.sources.iter().map(|source| source.bucket.place()).collect();
         return Err(SourceError::NotFound { place: places.join(", "), what }.into());
     }
-    refuse_same_bill(&found)?;
+    refuse_same_bill(request, &found)?;
     let mut first = None;
     for (source, report, deliveries) in found {
         for delivery in deliveries {
@@ -212,23 +222,27 @@ pub fn deliver(request: &DeliverRequest, watcher: &dyn Watcher) -> Result<Delive
 }
 
 /// Two sources with one payer's bill of one month: each line item would be delivered twice.
-fn refuse_same_bill(found: &[(&SourceRequest, String, Vec<FoundDelivery>)]) -> Result<(), RunError> {
+fn refuse_same_bill(
+    request: &DeliverRequest,
+    found: &[(&SourceRequest, String, Vec<FoundDelivery>)],
+) -> Result<(), RunError> {
     if found.len() < 2 {
         return Ok(());
     }
     let mut seen: BTreeMap<(BillingPeriod, AccountId), &SourceRequest> = BTreeMap::new();
     for (source, _, deliveries) in found {
         for delivery in deliveries {
-            let peeked = peek(source.bucket.as_ref(), delivery.kind, delivery.encoding, &delivery.keys)?;
-            let Some(payer) = peeked.payer else { continue };
-            if let Some(first) = seen.insert((delivery.period, payer.clone()), source) {
-                return Err(RequestError::SameBill {
-                    first: first.name.clone(),
-                    second: source.name.clone(),
-                    period: delivery.period,
-                    payer,
+            for payer in payers_of(request, source, delivery)? {
+                let first = seen.insert((delivery.period, payer.clone()), source);
+                if let Some(first) = first {
+                    return Err(RequestError::SameBill {
+                        first: first.name.clone(),
+                        second: source.name.clone(),
+                        period: delivery.period,
+                        payer,
+                    }
+                    .into());
                 }
-                .into());
             }
         }
     }

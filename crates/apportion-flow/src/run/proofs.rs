@@ -1,15 +1,16 @@
 use super::exports::{Export, gzip, key_text, payer, privacy};
 use super::written::{Pass, Written};
 use crate::source::hex;
-use apportion_core::ledger::Destination;
+use apportion_core::ledger::{Destination, KeyedTotals};
+use apportion_core::mask::Mask;
 use apportion_core::proof::{
     CUSTOMER_PROOF, CustomerProof, FORMAT_VERSION, MASTER_PROOF, MasterExport, MasterProof, MasterUnassigned,
     MasterWithheld, ProofFile, ReasonTotals,
 };
 
-/// What was withheld from a customer, by reason.
-fn withheld_from(written: &Written, customer: usize) -> Vec<ReasonTotals> {
-    reasons(written, |to| match to {
+/// What was withheld from a customer, by reason; as the customer may read it, where a mask is given.
+fn withheld_from(written: &Written, customer: usize, mask: Option<&Mask>) -> Vec<ReasonTotals> {
+    reasons(written, mask, |to| match to {
         Destination::Withheld(reason, owner) if owner as usize == customer => Some(reason),
         _ => None,
     })
@@ -17,14 +18,19 @@ fn withheld_from(written: &Written, customer: usize) -> Vec<ReasonTotals> {
 
 fn reasons(
     written: &Written,
+    mask: Option<&Mask>,
     choose: impl Fn(Destination) -> Option<apportion_core::route::Reason>,
 ) -> Vec<ReasonTotals> {
+    let told = |totals: &KeyedTotals| match mask {
+        Some(mask) => totals.to_masked_json(&written.keys, mask),
+        None => totals.to_json(&written.keys),
+    };
     written
         .ledger
         .destinations()
         .filter_map(|(to, totals)| Some((choose(to)?, totals)))
         .flat_map(|(reason, totals)| {
-            totals.to_json(&written.keys).into_iter().map(move |totals| ReasonTotals { reason, totals })
+            told(totals).into_iter().map(move |totals| ReasonTotals { reason, totals })
         })
         .collect()
 }
@@ -40,6 +46,7 @@ pub(super) fn customer_proof(
     let customer = export.customer;
     let totals = written.ledger.get(export.destination(place));
     let file = written.exports.get(place);
+    let mask = export.mask(pass.request.mask_key.as_ref());
     CustomerProof {
         proof: CUSTOMER_PROOF.to_owned(),
         format_version: FORMAT_VERSION,
@@ -63,8 +70,8 @@ pub(super) fn customer_proof(
         source_version: pass.pin.version.clone(),
         rows: totals.map_or(0, |totals| totals.rows()),
         files: file.map(|written| written.files.clone()).unwrap_or_default(),
-        totals: totals.map(|totals| totals.to_json(&written.keys)).unwrap_or_default(),
-        withheld: if first { withheld_from(written, export.customer_place) } else { Vec::new() },
+        totals: totals.map(|totals| totals.to_masked_json(&written.keys, &mask)).unwrap_or_default(),
+        withheld: if first { withheld_from(written, export.customer_place, Some(&mask)) } else { Vec::new() },
         representation: file.map(|written| written.representation.clone()).unwrap_or_default(),
     }
 }
@@ -102,7 +109,7 @@ pub(super) fn master_proof(
         .enumerate()
         .map(|(place, customer)| MasterWithheld {
             customer: customer.routed.id.clone(),
-            totals: withheld_from(written, place),
+            totals: withheld_from(written, place, None),
         })
         .filter(|withheld| !withheld.totals.is_empty())
         .collect();
@@ -126,7 +133,7 @@ pub(super) fn master_proof(
         withheld,
         unassigned: MasterUnassigned {
             rows: in_no_share.map(|(_, totals)| totals.rows()).sum(),
-            totals: reasons(written, |to| match to {
+            totals: reasons(written, None, |to| match to {
                 Destination::Nobody(reason) => Some(reason),
                 _ => None,
             }),

@@ -77,6 +77,10 @@ pub(super) fn commit_all(
         }
     }
     let (Some(msp), Some(proof)) = (&pass.request.msp, master) else { return Ok(()) };
+    if exports.iter().any(Export::is_older) {
+        // A newer source is live somewhere: what the pointer names is newer than this delivery.
+        return Ok(());
+    }
     let key = ObjectKey::MasterPointer { source: &pass.source.name, period: pass.period }.to_string();
     let newest = MasterEntry { delivery_id: pass.delivery_id.clone(), proof: proof.to_owned() };
     let pointer = MasterPointer::after(master_pointer(msp.as_ref(), &key)?, newest);

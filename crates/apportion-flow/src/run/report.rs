@@ -13,6 +13,10 @@ pub enum State {
     Delivered,
     /// Exactly this was live already.
     Unchanged,
+    /// Its month is locked, and the source is still the one that was locked: nothing is written.
+    Locked,
+    /// Its month is locked, and the source has changed since: the last export stays until somebody decides.
+    Waiting,
     /// It isn't part of this run (`--customer`).
     NotChosen,
     /// It couldn't be delivered; the last export is untouched.
@@ -26,6 +30,8 @@ impl State {
             Self::Planned => "planned",
             Self::Delivered => "delivered",
             Self::Unchanged => "unchanged",
+            Self::Locked => "locked",
+            Self::Waiting => "waiting",
             Self::NotChosen => "not chosen",
             Self::Failed => "failed",
         }
@@ -87,6 +93,21 @@ pub struct UnassignedReport {
     pub unblended_cost: BTreeMap<String, String>,
 }
 
+/// The lock that holds a month.
+#[derive(Debug, Clone, Serialize)]
+pub struct LockReport {
+    /// Why it was locked, in the words of who did it.
+    pub reason: String,
+    /// The delivery that stays.
+    pub delivery_id: String,
+    /// The source version that it was made of.
+    pub source_version: String,
+    /// The source's version now.
+    pub source_version_now: String,
+    /// What has to be decided, if the source has changed since.
+    pub alarm: Option<String>,
+}
+
 /// One month.
 #[derive(Debug, Clone, Serialize)]
 pub struct PeriodReport {
@@ -110,6 +131,8 @@ pub struct PeriodReport {
     pub unassigned: Vec<UnassignedReport>,
     /// The master proof's key in the MSP's place, if there is one.
     pub master_proof: Option<String>,
+    /// The lock that holds the month, if it is locked.
+    pub lock: Option<LockReport>,
     /// What else should be known.
     pub observations: Vec<String>,
     /// How the source's columns differ from those of the delivery before, or of the month before. It depends on what
@@ -140,6 +163,11 @@ pub struct DeliverReport {
 }
 
 impl DeliverReport {
+    /// The alarms of locked months whose source has changed.
+    pub fn alarms(&self) -> impl Iterator<Item = &str> {
+        self.periods.iter().filter_map(|period| period.lock.as_ref()?.alarm.as_deref())
+    }
+
     /// How many exports ended in a state.
     pub fn count(&self, state: State) -> usize {
         self.periods

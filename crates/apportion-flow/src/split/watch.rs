@@ -22,6 +22,7 @@ pub struct Watch {
     moves: HashMap<Vec<u8>, Vec<Day>>,
     straddles: BTreeMap<Straddle, u64>,
     payers: HashMap<Vec<u8>, Vec<u8>>,
+    all_payers: BTreeSet<String>,
     under_two_payers: BTreeSet<String>,
     last: (Vec<u8>, Vec<u8>),
 }
@@ -62,6 +63,9 @@ impl Watch {
     }
 
     fn look_at_payer(&mut self, account: &[u8], payer: &[u8]) {
+        if !payer.is_empty() {
+            self.all_payers.insert(String::from_utf8_lossy(payer).into_owned());
+        }
         match self.payers.get(account) {
             None => {
                 self.payers.insert(account.to_vec(), payer.to_vec());
@@ -96,9 +100,7 @@ impl Watch {
 
     /// The payer accounts of all line items, in their order.
     pub fn payers(&self) -> Vec<AccountId> {
-        let payers: BTreeSet<&[u8]> =
-            self.payers.values().map(Vec::as_slice).filter(|payer| !payer.is_empty()).collect();
-        payers.into_iter().map(|payer| AccountId::from_data(&String::from_utf8_lossy(payer))).collect()
+        self.all_payers.iter().map(|payer| AccountId::from_data(payer)).collect()
     }
 
     /// One sentence each.

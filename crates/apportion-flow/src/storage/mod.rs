@@ -3,8 +3,14 @@
 //! What comes in: keys and bytes. What goes out: objects that are there wholly or not at all. What it must never
 //! do: overwrite a data object, normalise a key, or report an interrupted listing as a short one.
 
+mod documents;
+mod exam;
 mod folder;
 
+pub use documents::{
+    Document, DocumentError, Stored, Targets, delivered_periods, find_document, read_document,
+};
+pub use exam::{Exam, PARTS as EXAM_PARTS, examine};
 pub use folder::Folder;
 
 use crate::outcome::{Kind, kind_of_io};
@@ -107,7 +113,7 @@ impl StorageError {
     }
 }
 
-/// A place that holds objects by key. Every implementation passes the testkit's `bucket_exam`.
+/// A place that holds objects by key. Every implementation passes the exam of [`examine`].
 pub trait Bucket: Send + Sync {
     /// How people name the place.
     fn place(&self) -> String;
@@ -151,4 +157,10 @@ pub trait Bucket: Send + Sync {
     /// # Errors
     /// A write that fails; then the object is as it was.
     fn swap(&self, key: &str, seen: Option<&[u8]>, new: &[u8]) -> Result<Swap, StorageError>;
+
+    /// Deletes an object, for garbage collection alone; false if there is none, which is no failure.
+    ///
+    /// # Errors
+    /// An object that can't be deleted; then it is as it was.
+    fn delete(&self, key: &str) -> Result<bool, StorageError>;
 }

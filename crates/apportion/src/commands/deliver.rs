@@ -85,6 +85,9 @@ fn notes_after(report: &DeliverReport, dry_run: bool, printer: &Printer) {
             printer.line(&format!("error: {} of {}: {error}", customer.report_id, period.billing_period));
         }
     }
+    for alarm in report.alarms() {
+        printer.line(&format!("error: {alarm}"));
+    }
     for refused in &report.refused_periods {
         printer.line(&format!("error: {}: {}", refused.billing_period, refused.error));
     }
@@ -160,13 +163,16 @@ pub(crate) fn money(sums: &BTreeMap<String, String>) -> String {
     sums.iter().map(|(currency, sum)| format!("{sum} {currency}")).collect::<Vec<_>>().join(", ")
 }
 
-/// 3 where some failed; where all failed, the same, if others were only left out or unchanged.
+/// 3 where some failed, or wait for a decision; where all failed, the same, if others were only left out or unchanged.
 fn code(report: &DeliverReport) -> u8 {
-    if !report.refused_periods.is_empty() {
+    if !report.refused_periods.is_empty() || report.alarms().next().is_some() {
         return exit::PARTIAL;
     }
     let failed = report.count(State::Failed);
-    let fine = report.count(State::Delivered) + report.count(State::Unchanged) + report.count(State::Planned);
+    let fine: usize = [State::Delivered, State::Unchanged, State::Planned, State::Locked]
+        .into_iter()
+        .map(|state| report.count(state))
+        .sum();
     match (failed, fine) {
         (0, _) => exit::OK,
         (_, 0) => report

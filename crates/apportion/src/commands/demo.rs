@@ -161,7 +161,11 @@ fn empty(folder: &Path) -> anyhow::Result<()> {
 }
 
 /// Settings for a made report.
-fn write_settings(folder: &Path, customers: &[MadeCustomer], mask_key: Option<&str>) -> anyhow::Result<()> {
+pub(super) fn write_settings(
+    folder: &Path,
+    customers: &[MadeCustomer],
+    mask_key: Option<&str>,
+) -> anyhow::Result<()> {
     let day = |day: Option<apportion_model::Day>| day.map(|day| day.to_string());
     let settings = SettingsFile {
         source: vec![SourceEntry { url: "source".to_owned(), ..SourceEntry::default() }],

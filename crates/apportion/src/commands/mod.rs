@@ -5,10 +5,14 @@ mod config;
 mod customers;
 mod deliver;
 mod demo;
+mod gc;
 mod init;
+mod periods;
 #[cfg(debug_assertions)]
 pub(crate) mod plant;
+mod reconcile;
 mod schema;
+mod selftest;
 mod verify;
 
 use crate::cli::{Cli, Command, ConfigCommand, DemoCommand};
@@ -30,6 +34,10 @@ pub(crate) fn run(cli: Cli, printer: &Printer, signals: &Signals) -> anyhow::Res
         Command::Deliver(args) => deliver::run(&args, false, printer, signals),
         Command::Verify(args) => verify::run(&args, printer, signals),
         Command::Audit(args) => audit::run(&args, printer, signals),
+        Command::Reconcile(args) => reconcile::run(&args, printer, signals),
+        Command::Gc(args) => gc::run(&args, printer, signals),
+        Command::Selftest(args) => selftest::run(&args, printer, signals),
+        Command::Periods(command) => periods::run(&command, printer, signals),
         Command::Schema(args) => schema::run(&args, printer),
         Command::Config(ConfigCommand::Show { run, origin }) => config::show(&run, origin, printer),
         Command::Config(ConfigCommand::Check(args)) => config::check(&args, printer),

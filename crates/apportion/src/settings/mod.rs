@@ -6,6 +6,7 @@
 mod customers;
 mod file;
 mod paths;
+mod places;
 mod resolve;
 mod sizes;
 

@@ -7,6 +7,7 @@ use crate::exit::usage;
 use apportion_core::mask::MaskKey;
 use apportion_core::money::Fraction;
 use apportion_core::route::Membership;
+use apportion_flow::run::periods::PeriodsRequest;
 use apportion_flow::run::{Customer, DeliverRequest, SourceRequest, SpoolRequest, Target};
 use apportion_flow::storage::{Bucket, Folder};
 use apportion_model::{BillingPeriod, CustomerId, SourceName};
@@ -410,6 +411,38 @@ impl Settings {
             ));
         }
         Ok(&self.sources)
+    }
+
+    /// What questions about periods need; the source needn't be there.
+    pub(crate) fn periods_request(&self, only: Option<SourceName>) -> anyhow::Result<PeriodsRequest> {
+        let Some(msp) = &self.msp else {
+            return Err(usage(
+                "periods are kept in the MSP's place, and none is configured; give --msp-target PATH, or write url under [msp] in the settings",
+            ));
+        };
+        if let Some(only) = &only
+            && !self.sources.is_empty()
+            && !self.sources.iter().any(|source| source.name == *only)
+        {
+            let there: Vec<&str> = self.sources.iter().map(|source| source.name.as_str()).collect();
+            return Err(usage(format!("no source is called {only}; there are: {}", there.join(", "))));
+        }
+        if !msp.is_dir() {
+            return Err(crate::exit::Failure {
+                code: crate::exit::NOT_FOUND,
+                message: format!(
+                    "the MSP's place {} isn't there; `apportion deliver` makes it",
+                    msp.display()
+                ),
+            }
+            .into());
+        }
+        Ok(PeriodsRequest {
+            msp: Arc::new(Folder::new(msp)),
+            sources: self.sources.iter().map(SourceSetting::request).collect(),
+            customers: self.customers.iter().map(Customer::from).collect(),
+            only,
+        })
     }
 
     /// What the flow is asked for.

@@ -397,6 +397,9 @@ impl Bucket for Shuffled {
     fn swap(&self, key: &str, seen: Option<&[u8]>, new: &[u8]) -> Result<Swap, StorageError> {
         self.0.swap(key, seen, new)
     }
+    fn delete(&self, key: &str) -> Result<bool, StorageError> {
+        self.0.delete(key)
+    }
 }
 
 /// Everything that a delivery leaves: targets and MSP's place.

@@ -3,16 +3,17 @@
 
 use crate::harness::{Tree, code, has_manifests, run, set_time, stderr, temp, tree, write};
 use crate::small_report::{deliver as run_deliver, form, make, renew, report};
+use crate::watched::{Done, Watched};
 use crate::written_report::{TIME, request, write_report};
 use apportion_flow::outcome::Kind;
 use apportion_flow::run::{DeliverRequest, RunError, State, Unwatched, deliver};
 use apportion_flow::source::SourceError;
-use apportion_flow::storage::{Body, Bucket, Folder, ObjectInfo, Put, StorageError, Swap};
+use apportion_flow::storage::Folder;
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 const ROWS: usize = 24;
@@ -47,56 +48,22 @@ fn a_target_that_fails_fails_alone() {
     assert!(tree(&bad.path().join("msp")) == tree(&good.path().join("msp")));
 }
 
-/// A source whose data are replaced while they are read: each time its manifest is opened to be pinned, for as many
-/// times as it is told.
-struct Moving {
-    folder: Folder,
-    root: PathBuf,
-    moves: u32,
-    pins: AtomicU32,
-}
+const MOVING: &str = "R-00002.csv.gz";
 
-impl Bucket for Moving {
-    fn place(&self) -> String {
-        self.folder.place()
-    }
-    fn bucket_name(&self) -> String {
-        self.folder.bucket_name()
-    }
-    fn list(&self) -> Result<Vec<ObjectInfo>, StorageError> {
-        self.folder.list()
-    }
-    fn info(&self, key: &str) -> Result<Option<ObjectInfo>, StorageError> {
-        self.folder.info(key)
-    }
-    fn read(&self, key: &str, limit: u64) -> Result<Option<Vec<u8>>, StorageError> {
-        self.folder.read(key, limit)
-    }
-    fn open(&self, key: &str) -> Result<Option<File>, StorageError> {
-        let opened = self.folder.open(key);
-        if key.ends_with("R-00002.csv.gz") {
-            // The pin opens it first; then the reader finds other rows there.
-            let turn = self.pins.fetch_add(1, Ordering::Relaxed);
-            if turn < self.moves {
-                let rows = report(100 + u64::from(turn), ROWS);
-                write_report(&rows, &form(ROWS), &self.root);
+/// A request whose data are replaced while they are read: each time the second part is opened, for as many times as
+/// it is told.
+fn moving(place: &Path, moves: u64) -> (DeliverRequest, Arc<Watched>) {
+    make(place, 1, ROWS);
+    let (root, turns) = (place.join("source"), AtomicU64::new(0));
+    // The pin opens it first; then the reader finds other rows there.
+    let bucket = Watched::with(Folder::new(&root), move |what, key| {
+        if what == Done::Open && key.ends_with(MOVING) {
+            let turn = turns.fetch_add(1, Ordering::Relaxed);
+            if turn < moves {
+                write_report(&report(100 + turn, ROWS), &form(ROWS), &root);
             }
         }
-        opened
-    }
-    fn put_new(&self, key: &str, body: Body<'_>) -> Result<Put, StorageError> {
-        self.folder.put_new(key, body)
-    }
-    fn swap(&self, key: &str, seen: Option<&[u8]>, new: &[u8]) -> Result<Swap, StorageError> {
-        self.folder.swap(key, seen, new)
-    }
-}
-
-/// A request whose source moves; and how often its second part was opened, once it ran.
-fn moving(place: &Path, moves: u32) -> (DeliverRequest, Arc<Moving>) {
-    make(place, 1, ROWS);
-    let root = place.join("source");
-    let bucket = Arc::new(Moving { folder: Folder::new(&root), root, moves, pins: AtomicU32::new(0) });
+    });
     let mut request = request(&report(1, ROWS), place);
     request.sources[0].bucket = bucket.clone();
     (request, bucket)
@@ -108,7 +75,7 @@ fn a_source_that_moves_while_it_is_read_is_read_anew() {
     let (request, bucket) = moving(place.path(), 1);
     let done = deliver(&request, &Unwatched).unwrap();
     assert_eq!(done.count(State::Delivered), 3, "{done:?}");
-    assert!(bucket.pins.load(Ordering::Relaxed) > 3);
+    assert!(bucket.count(Done::Open, MOVING) > 3);
     // What is delivered is what the source became, to the last byte.
     let other = temp();
     write_report(&report(100, ROWS), &form(ROWS), &other.path().join("source"));
@@ -124,11 +91,11 @@ fn a_source_that_moves_while_it_is_read_is_read_anew() {
 #[test]
 fn a_source_that_keeps_moving_is_given_up_and_nothing_is_published() {
     let place = temp();
-    let (request, bucket) = moving(place.path(), u32::MAX);
+    let (request, bucket) = moving(place.path(), u64::MAX);
     let error = deliver(&request, &Unwatched).unwrap_err();
     assert!(matches!(error, RunError::Source(SourceError::Moved { .. })), "{error}");
     assert_eq!(error.kind(), Kind::SourceMoved);
-    let opened = bucket.pins.load(Ordering::Relaxed);
+    let opened = bucket.count(Done::Open, MOVING);
     assert!((6..=12).contains(&opened), "three attempts open it a few times each, not {opened}");
     assert!(!has_manifests(place.path()));
     assert_eq!(fs::read_dir(place.path().join("spool")).unwrap().count(), 0);

@@ -7,7 +7,7 @@ use std::process::Command;
 
 const MOST_LINES: usize = 900;
 /// The stages, in the order the data travels.
-const STAGES: [&str; 6] = ["source", "catalog", "split", "write", "check", "publish"];
+const STAGES: [&str; 7] = ["source", "catalog", "split", "write", "check", "publish", "garbage"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()

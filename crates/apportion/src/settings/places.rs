@@ -1,0 +1,68 @@
+use super::resolve::{Settings, SourceSetting};
+use crate::exit::{Failure, NOT_FOUND, usage};
+use apportion_flow::run::{Customer, SourceRequest, Target};
+use apportion_flow::storage::{Bucket, Folder, Targets};
+use apportion_model::{CustomerId, ReportId, SourceName};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// The places of a run, for commands that look at what was delivered and never at the source.
+pub(crate) struct Places {
+    /// The MSP's own.
+    pub(crate) msp: Arc<dyn Bucket>,
+    /// The sources' names.
+    pub(crate) sources: Vec<SourceName>,
+    /// Every export that the settings have.
+    pub(crate) exports: Vec<(SourceName, CustomerId, ReportId)>,
+    /// Where exports lie.
+    pub(crate) targets: Targets,
+}
+
+impl Settings {
+    /// The MSP's place and the targets. The source needn't be there.
+    pub(crate) fn places(&self) -> anyhow::Result<Places> {
+        let msp = self.msp.as_ref().ok_or_else(|| {
+            usage("this needs the MSP's place, where the master proofs are; give --msp-target, or [msp] url in the settings")
+        })?;
+        if !msp.is_dir() {
+            let message =
+                format!("the MSP's place {} isn't there; `apportion deliver` makes it", msp.display());
+            return Err(Failure { code: NOT_FOUND, message }.into());
+        }
+        let mut sources: Vec<SourceRequest> = self.sources.iter().map(SourceSetting::request).collect();
+        if sources.is_empty() {
+            // Said by flags alone, the source has no name, and its proofs don't ask where it was.
+            let unnamed = SourceSetting {
+                path: PathBuf::new(),
+                name: SourceName::unnamed(),
+                named: false,
+                report: None,
+            };
+            sources.push(unnamed.request());
+        }
+        let mut places = Places {
+            msp: Arc::new(Folder::new(msp)),
+            sources: sources.iter().map(|source| source.name.clone()).collect(),
+            exports: Vec::new(),
+            targets: Targets::default(),
+        };
+        for customer in self.customers.iter().map(Customer::from) {
+            let id = &customer.routed.id;
+            match &customer.target {
+                Target::One(place) => places.targets.add(id.clone(), None, Arc::clone(place)),
+                Target::ByAccount(by_account) => {
+                    for (account, place) in by_account {
+                        places.targets.add(id.clone(), Some(account.clone()), Arc::clone(place));
+                    }
+                }
+            }
+            for source in &sources {
+                let exports = customer.exports(source).map_err(|error| usage(error.to_string()))?;
+                let named =
+                    exports.into_iter().map(|export| (source.name.clone(), id.clone(), export.report));
+                places.exports.extend(named);
+            }
+        }
+        Ok(places)
+    }
+}
