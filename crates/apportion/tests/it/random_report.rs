@@ -495,6 +495,9 @@ impl Cell<'_> {
             | "split_line_item_split_usage"
             | "line_item_net_unblended_cost" => self.amount(draw, name),
             "bill_invoice_id" if draw.percent(60) => String::new(),
+            // Proofs tell it, masked.
+            "bill_invoice_id" if draw.percent(50) => self.arn(draw, "invoicing"),
+            "bill_invoice_id" => format!("EUINV26-{mark}"),
             "identity_line_item_id" => format!("{:x}{mark}", draw.next()),
             "line_item_product_code" if draw.percent(10) => format!("AWSSupport{mark}"),
             "reservation_reservation_a_r_n" | "savings_plan_savings_plan_a_r_n" if draw.percent(60) => {
