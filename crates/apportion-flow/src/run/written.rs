@@ -15,7 +15,6 @@ use crate::write::{
 use apportion_core::columns::{Contract, ExportColumn};
 use apportion_core::ledger::{Destination, FactsReader, Ledger};
 use apportion_core::line_item::Batch;
-use apportion_core::manifest::Kind as SourceKind;
 use apportion_core::proof::{ProofFile, Representation, SourceColumn};
 use apportion_core::route::Router;
 use apportion_model::{AssemblyId, BillingPeriod, Format, ObjectKey};
@@ -70,14 +69,17 @@ pub(super) fn write(pass: &Pass<'_>, exports: &mut [Export<'_>]) -> Result<Writt
     let wanted = Wanted { source: with_msp, other };
     let reader = Reader::new(pass.source.bucket.as_ref(), pass.delivery, pass.pin, wanted)?;
     let source_columns = reader.source_columns.clone();
+    let columns: Vec<SourceColumn> = reader
+        .columns
+        .iter()
+        .map(|column| SourceColumn { name: column.name.clone(), kind: column.kind(), files: column.files })
+        .collect();
     let routed: Vec<_> = request.customers.iter().map(|customer| customer.routed.clone()).collect();
     let router = Router::new(&routed, pass.period).map_err(super::RequestError::from)?;
     let splitter = Splitter::new(
         router,
         lanes_of(routed.len(), exports),
         exports.len(),
-        pass.period,
-        pass.delivery.kind == SourceKind::Files,
         Watch::new(routed.iter().map(|customer| &customer.accounts), pass.period),
     );
     std::thread::scope(|scope| {
@@ -93,14 +95,13 @@ pub(super) fn write(pass: &Pass<'_>, exports: &mut [Export<'_>]) -> Result<Writt
         let (ledger, keys, watch) = splitter.finish();
         writing.compare_with(&ledger)?;
         let (written, unassigned_files) = (writing.written, writing.unassigned_files);
-        let source_columns = Vec::new();
         Ok(Written {
             ledger,
             keys,
             watch,
             observations,
             object_rows,
-            source_columns,
+            source_columns: columns,
             exports: written,
             unassigned_files,
         })

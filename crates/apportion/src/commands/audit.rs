@@ -8,9 +8,12 @@ use apportion_audit::{
     audit,
 };
 use apportion_core::columns::{Contract, HeaderStyle};
+use apportion_core::proof::{Decision, PeriodState};
 use apportion_core::route::Accounts;
 use apportion_flow::run::{Customer, PlannedExport, SourceRequest};
 use apportion_flow::write::{Gzip, Order};
+use apportion_model::{BillingPeriod, ObjectKey, SourceName};
+use std::path::Path;
 
 const HEADS: [Head; 6] = [
     text("period"),
@@ -55,8 +58,9 @@ fn requests(settings: &Settings) -> anyhow::Result<Vec<AuditRequest>> {
             source_name: source.name.clone(),
             source_in_report_ids: source.named,
             report: source.report.clone(),
+            files: named.kind == apportion_flow::run::SourceKindWanted::Files,
             periods: settings.periods.clone(),
-            locked: Vec::new(),
+            locked: locked(settings, &source.name)?,
             customers: customers
                 .map(|(resolved, customer)| audited(settings, named, resolved, customer))
                 .collect::<anyhow::Result<_>>()?,
@@ -65,6 +69,30 @@ fn requests(settings: &Settings) -> anyhow::Result<Vec<AuditRequest>> {
         })
     };
     settings.sources()?.iter().zip(&deliver.sources).map(request).collect()
+}
+
+/// The months that the MSP has locked: what is live of them need not be what the source and the settings say now.
+fn locked(settings: &Settings, source: &SourceName) -> anyhow::Result<Vec<BillingPeriod>> {
+    let Some(msp) = &settings.msp else { return Ok(Vec::new()) };
+    let any = BillingPeriod::new(1970, 1)?;
+    let key = ObjectKey::PeriodState { source, period: any }.to_string();
+    let folder = msp.join(key).parent().map(Path::to_owned).unwrap_or_default();
+    let Ok(entries) = std::fs::read_dir(&folder) else { return Ok(Vec::new()) };
+    let mut locked = Vec::new();
+    for entry in entries {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        let Some(Ok(period)) = name.get(..17).map(BillingPeriod::parse) else { continue };
+        let key = ObjectKey::PeriodState { source, period }.to_string();
+        if !key.ends_with(&format!("/{name}")) {
+            continue;
+        }
+        let state: PeriodState = serde_json::from_slice(&std::fs::read(msp.join(&key))?)
+            .map_err(|error| exit::usage(format!("{key} can't be read: {error}")))?;
+        if state.state == Decision::Locked {
+            locked.push(period);
+        }
+    }
+    Ok(locked)
 }
 
 fn audited(

@@ -37,6 +37,7 @@ impl Settings {
                 name: SourceName::unnamed(),
                 named: false,
                 report: None,
+                kind: Default::default(),
             };
             sources.push(unnamed.request());
         }

@@ -17,8 +17,8 @@ use xxhash_rust::xxh3::xxh3_128;
 const ROWS: usize = 60;
 
 /// A copy of the good delivery, to be spoiled.
-struct Place {
-    root: PathBuf,
+pub struct Place {
+    pub root: PathBuf,
 }
 
 /// One export: the target's folder and what its report id is.
@@ -31,7 +31,7 @@ const THIRD: Export = Export("t1", "customer1-222222222222");
 
 impl Place {
     /// The only object below `folder` whose key ends so.
-    fn find(&self, folder: &str, ending: &str) -> PathBuf {
+    pub fn find(&self, folder: &str, ending: &str) -> PathBuf {
         let below = self.root.join(folder);
         let keys: Vec<String> = tree(&below).into_keys().filter(|key| key.ends_with(ending)).collect();
         assert_eq!(keys.len(), 1, "{folder}: {ending}: {keys:?}");
@@ -47,7 +47,8 @@ impl Place {
     }
 
     fn manifest(&self, export: Export) -> PathBuf {
-        self.of(export, "-Manifest.json")
+        // The pointer; an assembly's own manifest lies deeper.
+        self.find(&format!("targets/{}", export.0), &format!("20261101/{}-Manifest.json", export.1))
     }
 
     fn proof(&self, export: Export) -> PathBuf {
@@ -58,11 +59,11 @@ impl Place {
         self.of(export, "-Generation.json")
     }
 
-    fn master(&self) -> PathBuf {
+    pub fn master(&self) -> PathBuf {
         self.find("msp", "-MasterProof.json")
     }
 
-    fn pointer(&self) -> PathBuf {
+    pub fn pointer(&self) -> PathBuf {
         self.find("msp", "-MasterPointer.json")
     }
 
@@ -99,7 +100,7 @@ impl Place {
 }
 
 /// Edits a JSON document.
-fn edit(path: &Path, change: impl FnOnce(&mut Value)) {
+pub fn edit(path: &Path, change: impl FnOnce(&mut Value)) {
     let mut value: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
     let before = value.clone();
     change(&mut value);
@@ -110,13 +111,13 @@ fn edit(path: &Path, change: impl FnOnce(&mut Value)) {
 }
 
 /// Records of a file, the header first.
-type Records = Vec<Vec<String>>;
+pub type Records = Vec<Vec<String>>;
 
-fn read(path: &Path) -> Records {
+pub fn read(path: &Path) -> Records {
     records(std::str::from_utf8(&gunzip(&fs::read(path).unwrap())).unwrap())
 }
 
-fn store(path: &Path, records: &Records) {
+pub fn store(path: &Path, records: &Records) {
     let lines = records.iter().map(|row| {
         let cells: Vec<String> = row.iter().map(|cell| csv_cell(cell)).collect();
         cells.join(",") + "\n"
@@ -125,7 +126,7 @@ fn store(path: &Path, records: &Records) {
 }
 
 /// Edits the records of a file.
-fn rows(path: &Path, change: impl FnOnce(&mut Records)) {
+pub fn rows(path: &Path, change: impl FnOnce(&mut Records)) {
     let mut records = read(path);
     let before = records.clone();
     change(&mut records);
@@ -133,12 +134,12 @@ fn rows(path: &Path, change: impl FnOnce(&mut Records)) {
     store(path, &records);
 }
 
-fn column(records: &Records, name: &str) -> usize {
+pub fn column(records: &Records, name: &str) -> usize {
     records[0].iter().position(|header| header == name).unwrap_or_else(|| panic!("no column {name}"))
 }
 
 /// Edits the first cell of a column that isn't blank and that the edit changes.
-fn cell(path: &Path, name: &str, change: impl Fn(&str) -> String) {
+pub fn cell(path: &Path, name: &str, change: impl Fn(&str) -> String) {
     rows(path, |records| {
         let place = column(records, name);
         let changed = |row: &Vec<String>| !row[place].is_empty() && change(&row[place]) != row[place];
@@ -184,10 +185,14 @@ struct Defect {
 }
 
 #[derive(Default)]
-struct Defects(Vec<Defect>);
+pub struct Defects(Vec<Defect>);
 
 impl Defects {
-    fn add(
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub fn add(
         &mut self,
         name: &str,
         kinds: &'static [&'static str],
@@ -200,7 +205,7 @@ impl Defects {
     }
 }
 
-const CELLS: &[&str] = &["cells_differ", "sums_differ"];
+pub const CELLS: &[&str] = &["cells_differ", "sums_differ"];
 const FILE: &[&str] = &["file_hash"];
 
 fn in_cells(defects: &mut Defects) {
@@ -616,7 +621,7 @@ fn forged(defects: &mut Defects) {
     });
 }
 
-fn all_defects() -> Vec<Defect> {
+fn all_defects() -> Defects {
     let mut defects = Defects::default();
     in_cells(&mut defects);
     of_others(&mut defects);
@@ -627,17 +632,17 @@ fn all_defects() -> Vec<Defect> {
     in_unassigned(&mut defects);
     in_generations_and_source(&mut defects);
     forged(&mut defects);
-    defects.0
+    defects
 }
 
-fn audit(settings: &Path) -> (i32, Value) {
+pub fn audit(settings: &Path) -> (i32, Value) {
     let out = run("audit", settings, &["--output", "json"], &[]);
     let report = serde_json::from_slice(&out.stdout).unwrap_or_else(|_| panic!("{}", stderr(&out)));
     (code(&out), report)
 }
 
 /// What is said against a delivery, one line each.
-fn lines(report: &Value) -> String {
+pub fn lines(report: &Value) -> String {
     let findings = report["findings"].as_array().unwrap().iter();
     findings.map(|finding| format!("\n    {finding}")).collect()
 }
@@ -647,10 +652,17 @@ fn audit_finds_every_planted_defect() {
     let (good, settings) = delivered(ROWS);
     let (code, report) = audit(&settings);
     assert_eq!(code, 0, "{}", lines(&report));
-    let (mut missed, defects) = (Vec::new(), all_defects());
-    for defect in &defects {
+    let defects = all_defects();
+    assert!(defects.len() >= 50);
+    find_all(good.path(), &defects, "audit:");
+}
+
+/// Plants each defect into a fresh copy of a good delivery; all must be found.
+pub fn find_all(good: &Path, defects: &Defects, name: &str) {
+    let mut missed = Vec::new();
+    for defect in &defects.0 {
         let place = temp();
-        copy(good.path(), place.path());
+        copy(good, place.path());
         (defect.plant)(&Place { root: place.path().to_owned() });
         let (code, report) = audit(&place.path().join("apportion.toml"));
         let fits = |finding: &Value| {
@@ -661,9 +673,15 @@ fn audit_finds_every_planted_defect() {
             missed.push(format!("{}: exit {code}, not {:?}:{}", defect.name, defect.kinds, lines(&report)));
         }
     }
-    assert!(defects.len() >= 50);
-    say(&format!("audit: {} of {} planted defects found", defects.len() - missed.len(), defects.len()));
+    say(&format!("{name} {} of {} planted defects found", defects.len() - missed.len(), defects.len()));
     assert!(missed.is_empty(), "{}", missed.join("\n"));
+}
+
+/// Replaces a text in all data files of a source.
+pub fn replace_in_source(source: &Path, from: &str, to: &str) {
+    for key in tree(source).into_keys().filter(|key| key.ends_with(".csv.gz")) {
+        text(&source.join(key), |text| text.replace(from, to));
+    }
 }
 
 #[test]

@@ -87,6 +87,7 @@ fn delivered(
             named: false,
             report: None,
             object: None,
+            kind: Default::default(),
         }],
         periods: None,
         customers: parties.iter().map(|party| customer(party, &place.at(run))).collect(),

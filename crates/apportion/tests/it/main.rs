@@ -11,7 +11,9 @@
 )]
 
 mod audit_defects;
+mod audit_shapes;
 mod bad_input;
+mod bad_kinds;
 mod consumers;
 mod crash;
 mod docs;
@@ -21,6 +23,7 @@ mod gc;
 mod golden;
 mod harness;
 mod incremental;
+mod kinds;
 mod membership;
 mod nise;
 mod parquet_out;

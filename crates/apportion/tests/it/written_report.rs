@@ -237,6 +237,7 @@ pub fn request(report: &Report, place: &Path) -> DeliverRequest {
             named: false,
             report: None,
             object: None,
+            kind: Default::default(),
         }],
         periods: None,
         customers: customers.collect(),

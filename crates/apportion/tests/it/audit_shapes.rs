@@ -1,0 +1,434 @@
+//! What `audit` must find in exports of the other shapes (contracts, Parquet, layout `aws`, slash headers, a target
+//! per account), and that it says nothing against right ones.
+
+use crate::audit_defects::{
+    CELLS, Defects, Place, Records, audit, cell, column, edit, find_all, lines, read, rows, store,
+};
+use crate::harness::{code, copy, gunzip, gzip, number_of, program, run, say, stderr, temp, write};
+use crate::random_report::{Draw, Numbers, Report};
+use crate::small_report::{ONE, TWO, deliver, make, renew};
+use crate::written_report::{Form, settings, write_report};
+use arrow_array::cast::AsArray;
+use arrow_array::types::Float64Type;
+use arrow_array::{Array, ArrayRef, Float64Array, RecordBatch, StringArray};
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::basic::Compression;
+use parquet::file::properties::WriterProperties;
+use serde_json::{Value, json};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+const ROWS: usize = 60;
+const T0: &str = "targets/t0";
+
+/// The first customer's csv.gz.
+fn csv_of(place: &Place) -> PathBuf {
+    place.find(T0, "customer0-00001.csv.gz")
+}
+
+/// The first customer's Parquet file.
+fn parquet_of(place: &Place) -> PathBuf {
+    place.find(T0, "customer0-parquet-00001.snappy.parquet")
+}
+
+/// A Parquet file of the second customer's account of that place.
+fn linked_of(place: &Place, account: usize) -> PathBuf {
+    let target = format!("targets/t1-{}", TWO[account]);
+    place.find(&target, &format!("customer1-{}-parquet-00001.snappy.parquet", TWO[account]))
+}
+
+fn proof_of(place: &Place) -> PathBuf {
+    place.find(T0, "customer0-parquet-Proof.json")
+}
+
+/// The columns of a Parquet file.
+type Columns = Vec<(String, ArrayRef)>;
+
+fn parquet_columns(path: &Path) -> Columns {
+    let builder = ParquetRecordBatchReaderBuilder::try_new(fs::File::open(path).unwrap()).unwrap();
+    let batch = builder.with_batch_size(1 << 20).build().unwrap().next().unwrap().unwrap();
+    let names = batch.schema_ref().fields().iter().map(|field| field.name().clone()).collect::<Vec<_>>();
+    names.into_iter().zip(batch.columns().iter().cloned()).collect()
+}
+
+fn store_parquet(path: &Path, columns: Columns, compression: Compression) {
+    let nullable = columns.into_iter().map(|(name, array)| (name, array, true));
+    let batch = RecordBatch::try_from_iter_with_nullable(nullable).unwrap();
+    let properties = WriterProperties::builder().set_compression(compression).build();
+    let file = fs::File::create(path).unwrap();
+    let mut writer = ArrowWriter::try_new(file, batch.schema(), Some(properties)).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+}
+
+/// Edits the columns of a Parquet file.
+fn parquet(path: &Path, change: impl FnOnce(&mut Columns)) {
+    let mut columns = parquet_columns(path);
+    change(&mut columns);
+    store_parquet(path, columns, Compression::SNAPPY);
+}
+
+fn at(columns: &Columns, name: &str) -> usize {
+    columns.iter().position(|(known, _)| known == name).unwrap_or_else(|| panic!("no column {name}"))
+}
+
+fn texts(array: &ArrayRef) -> Vec<String> {
+    array.as_string::<i32>().iter().map(|cell| cell.unwrap_or_default().to_owned()).collect()
+}
+
+/// Changes the first text of a column that isn't blank.
+fn text_cell(columns: &mut Columns, name: &str, change: impl Fn(&str) -> String) {
+    let at = at(columns, name);
+    let mut cells = texts(&columns[at].1);
+    let cell = cells.iter_mut().find(|cell| !cell.is_empty()).unwrap_or_else(|| panic!("{name} is blank"));
+    *cell = change(cell);
+    columns[at].1 = Arc::new(StringArray::from(cells));
+}
+
+fn sliced(columns: &mut Columns, from: usize, rows: usize) {
+    for (_, array) in columns {
+        *array = array.slice(from, rows);
+    }
+}
+
+fn in_parquet(defects: &mut Defects) {
+    let object = "customer0-parquet";
+    let mut file = |name: &str, kinds: &'static [&'static str], change: fn(&mut Columns)| {
+        defects.add(&format!("Parquet: {name}"), kinds, object, move |place| {
+            parquet(&parquet_of(place), change)
+        });
+    };
+    file("the last bit of a double", CELLS, |columns| {
+        let at = at(columns, "line_item_unblended_cost");
+        let cells = columns[at].1.as_primitive::<Float64Type>();
+        let mut cells: Vec<Option<f64>> = cells.iter().collect();
+        let cell = cells.iter_mut().flatten().find(|cell| **cell != 0.0).unwrap();
+        *cell = f64::from_bits(cell.to_bits() + 1);
+        columns[at].1 = Arc::new(Float64Array::from(cells));
+    });
+    file("a double that became null", CELLS, |columns| {
+        let at = at(columns, "line_item_usage_amount");
+        let mut cells: Vec<Option<f64>> = columns[at].1.as_primitive::<Float64Type>().iter().collect();
+        *cells.iter_mut().find(|cell| cell.is_some()).unwrap() = None;
+        columns[at].1 = Arc::new(Float64Array::from(cells));
+    });
+    file("a text", CELLS, |columns| text_cell(columns, "identity_line_item_id", |text| format!("{text}x")));
+    file("a tag", CELLS, |columns| {
+        text_cell(columns, "resource_tags_user_environment", |text| format!("{text}x"));
+    });
+    file("an account in a tag", &["foreign_cell"], |columns| {
+        text_cell(columns, "resource_tags_user_environment", |_| format!("arn:aws:s3:::{}:x", TWO[0]));
+        text_cell(columns, "cost_category_team", |_| format!("AccountId : {}", TWO[0]));
+    });
+    file("another's usage account", &["foreign_account"], |columns| {
+        text_cell(columns, "line_item_usage_account_id", |_| TWO[0].to_owned());
+    });
+    file("a row dropped", &["rows_missing"], |columns| {
+        let rows = columns[0].1.len();
+        sliced(columns, 1, rows - 1);
+    });
+    file("rows of one group alone", &["rows_missing"], |columns| sliced(columns, 0, 1));
+    file("a column dropped", &["header_differs"], |columns| drop(columns.remove(3)));
+    file("a tag dropped", &["header_differs"], |columns| drop(columns.pop()));
+    file("another's tag key", &["header_differs"], |columns| {
+        let blank = vec![""; columns[0].1.len()];
+        columns.push(("resource_tags_user_theirs".to_owned(), Arc::new(StringArray::from(blank))));
+    });
+    file("a column renamed", &["header_differs"], |columns| columns[7].0.push('x'));
+    file("a slash name", &["header_differs"], |columns| columns[0].0 = "bill/BillType".to_owned());
+    file("two columns in the other's place", &["header_differs"], |columns| columns.swap(0, 1));
+    file("a double as text", &["schema_differs"], |columns| {
+        let at = at(columns, "line_item_unblended_cost");
+        let cells = columns[at].1.as_primitive::<Float64Type>();
+        let cells: Vec<String> =
+            cells.iter().map(|c| c.map_or_else(String::new, |c| c.to_string())).collect();
+        columns[at].1 = Arc::new(StringArray::from(cells));
+    });
+    file("a text that is null", &["form_differs"], |columns| {
+        let nulls: Vec<Option<&str>> = vec![None; columns[0].1.len()];
+        let at = at(columns, "product_account_assistance");
+        columns[at].1 = Arc::new(StringArray::from(nulls));
+    });
+    file("the same cells packed anew", &["file_hash"], |_| {});
+    defects.add("Parquet: another compression", &["form_differs"], object, |place| {
+        let path = parquet_of(place);
+        store_parquet(&path, parquet_columns(&path), Compression::UNCOMPRESSED);
+    });
+    defects.add("Parquet: a file cut short", &["parquet_broken"], object, |place| {
+        let bytes = fs::read(parquet_of(place)).unwrap();
+        fs::write(parquet_of(place), &bytes[..bytes.len() / 2]).unwrap();
+    });
+    defects.add("Parquet: another customer's file", &["foreign_account"], object, |place| {
+        fs::copy(linked_of(place, 0), parquet_of(place)).unwrap();
+    });
+    defects.add("Parquet: exports of two accounts exchanged", &["foreign_account"], TWO[1], |place| {
+        let (one, two) = (fs::read(linked_of(place, 0)).unwrap(), fs::read(linked_of(place, 1)).unwrap());
+        fs::write(linked_of(place, 0), two).unwrap();
+        fs::write(linked_of(place, 1), one).unwrap();
+    });
+    defects.add("Parquet: a file gone", &["file_missing"], object, |place| {
+        fs::remove_file(parquet_of(place)).unwrap();
+    });
+}
+
+/// Files with gzip = "single" and slash headers.
+fn in_csv(defects: &mut Defects) {
+    let object = "customer0-0000";
+    defects.add("two members in gzip single", &["gzip_members"], object, |place| {
+        let text = gunzip(&fs::read(csv_of(place)).unwrap());
+        fs::write(csv_of(place), [gzip(&text[..99]), gzip(&text[99..])].concat()).unwrap();
+    });
+    let mut header = |name: &'static str, change: fn(&mut Records)| {
+        defects.add(name, &["header_differs"], object, move |place| rows(&csv_of(place), change));
+    };
+    header("a snake name among slash names", |records| {
+        let at = column(records, "lineItem/UsageAccountId");
+        records[0][at] = "line_item_usage_account_id".to_owned();
+    });
+    header("a tag by another spelling", |records| {
+        let at = column(records, "resourceTags/user:Nobody Knows");
+        records[0][at] = "resourceTags/user_nobody_knows".to_owned();
+    });
+    header("a tag dropped", |records| records.iter_mut().for_each(|row| drop(row.pop())));
+    header("another's tag key in the file", |records| {
+        records[0].push("resourceTags/user:Theirs".to_owned());
+        records[1..].iter_mut().for_each(|row| row.push(String::new()));
+    });
+    header("tags out of order", |records| {
+        let (one, other) = (records[0].len() - 2, records[0].len() - 1);
+        records.iter_mut().for_each(|row| row.swap(one, other));
+    });
+    defects.add("an account in a column of nobody's", &["foreign_cell"], object, |place| {
+        rows(&csv_of(place), |records| {
+            records[0].push("resourceTags/user:Theirs".to_owned());
+            records[1..].iter_mut().for_each(|row| row.push(TWO[0].to_owned()));
+        });
+    });
+    defects.add("an account in a cost category", &["foreign_cell"], object, |place| {
+        cell(&csv_of(place), "costCategory/Team", |_| format!("arn:aws:iam::{}:user/x", TWO[1]));
+    });
+    defects.add("a split line item left out", &["rows_missing"], "customer0-Manifest", |place| {
+        rows(&csv_of(place), |records| {
+            let at = column(records, "splitLineItem/ParentResourceId");
+            let split = (1..records.len()).find(|row| !records[*row][at].is_empty());
+            records.remove(split.expect("a split line item"));
+        });
+    });
+    defects.add("rows in another order", &["order_differs"], "customer0-Manifest", |place| {
+        let mut records: Records = read(&csv_of(place));
+        records[1..].reverse();
+        store(&csv_of(place), &records);
+    });
+}
+
+fn in_documents(defects: &mut Defects) {
+    let object = "customer0";
+    let own = |place: &Place| csv_of(place).with_file_name("customer0-Manifest.json");
+    defects.add("no manifest of the assembly", &["manifest_missing"], object, move |place| {
+        fs::remove_file(own(place)).unwrap();
+    });
+    defects.add(
+        "a manifest of the assembly with a line end more",
+        &["manifest_differs"],
+        object,
+        move |place| {
+            let text = fs::read(own(place)).unwrap();
+            fs::write(own(place), [text, b"\n".to_vec()].concat()).unwrap();
+        },
+    );
+    defects.add(
+        "a manifest of the assembly with a column fewer",
+        &["manifest_differs"],
+        object,
+        move |place| {
+            edit(&own(place), |manifest| drop(manifest["columns"].as_array_mut().unwrap().pop()));
+        },
+    );
+    let mut proof = |name: &str, change: fn(&mut Value)| {
+        defects.add(
+            &format!("the Parquet proof's {name}"),
+            &["proof_differs"],
+            "customer0-parquet",
+            move |place| {
+                edit(&proof_of(place), change);
+            },
+        );
+    };
+    proof("columns", |proof| drop(proof["columns"].as_array_mut().unwrap().pop()));
+    proof("header of a column", |proof| proof["columns"][9]["header"] = "x".into());
+    proof("type of a column", |proof| proof["columns"][9]["type"] = "timestamp".into());
+    proof("header", |proof| proof["header"] = "snake".into());
+    proof("gzip", |proof| proof["gzip"] = "single".into());
+    proof("contract", |proof| proof["contract"] = "source".into());
+    proof("layout", |proof| proof["layout"] = "eco".into());
+    proof("format", |proof| proof["format"] = "csv.gz".into());
+    proof("mask key", |proof| proof["mask_key"] = "0123456789abcdef".into());
+    proof("invoice id", |proof| proof["totals"][0]["invoice_id"] = "another".into());
+    proof("representation, left out", |proof| {
+        assert!(!proof["representation"].as_array().unwrap().is_empty());
+        proof["representation"] = json!([]);
+    });
+    proof("representation, another difference", |proof| {
+        let list = proof["representation"].as_array_mut().unwrap();
+        let entry = list.iter_mut().find(|entry| entry["difference"].is_string()).unwrap();
+        entry["difference"] = format!("{}1", entry["difference"].as_str().unwrap()).into();
+    });
+    proof("representation, one more that is lost", |proof| {
+        let entry = &mut proof["representation"][0]["not_represented"];
+        *entry = (entry.as_u64().unwrap() + 1).into();
+    });
+    let mut master = |name: &str, change: fn(&mut Value)| {
+        defects.add(
+            &format!("the master proof's {name}"),
+            &["master_differs"],
+            "MasterProof",
+            move |place| {
+                edit(&place.master(), change);
+            },
+        );
+    };
+    master("format of an export", |master| master["customers"][0]["format"] = "parquet".into());
+    master("manifest of an export", |master| master["customers"][1]["manifest"] = "x".into());
+    master("proof of an export", |master| master["customers"][1]["proof"] = "x".into());
+    master("payers", |master| master["payers"] = json!([ONE]));
+    master("columns", |master| drop(master["columns"].as_array_mut().unwrap().pop()));
+    master("files of a column", |master| master["columns"][0]["files"] = 7.into());
+    master("invoice ids", |master| master["source_totals"][0]["invoice_id"] = "x".into());
+    defects.add("an older delivery without a proof", &["master_differs"], "MasterPointer", |place| {
+        edit(&place.pointer(), |pointer| pointer["older"] = json!([{"delivery_id": "x"}]));
+    });
+    defects.add("no pointer of layout aws", &["manifest_missing"], object, |place| {
+        let paths = [place.find(T0, "20261101/customer0-Manifest.json")];
+        paths.iter().for_each(|path| fs::remove_file(path).unwrap());
+    });
+    defects.add("no generation of layout aws", &["generation_differs"], object, |place| {
+        fs::remove_file(place.find(T0, "/.customer0-Generation.json")).unwrap();
+    });
+    defects.add("a target of another account", &["manifest_missing"], TWO[1], |place| {
+        fs::remove_dir_all(place.root.join(format!("targets/t1-{}", TWO[1]))).unwrap();
+    });
+}
+
+/// Says more about a customer's deliveries.
+fn say_more(settings: &Path, target: &str, url: &str, more: &str) {
+    let text = fs::read_to_string(settings).unwrap();
+    let before = format!("url = \"targets/{target}\"\n");
+    assert!(text.contains(&before), "{text}");
+    write(settings, text.replace(&before, &format!("url = \"targets/{url}\"\n{more}\n")).as_bytes());
+}
+
+#[test]
+fn audit_finds_every_planted_defect_of_other_shapes() {
+    let good = temp();
+    let settings = make(good.path(), 1, ROWS);
+    say_more(
+        &settings,
+        "t0",
+        "t0",
+        "contract = \"eco-extended\"\nlayout = \"aws\"\nformats = [\"csv.gz\", \"parquet\"]\ngzip = \"single\"",
+    );
+    let text = fs::read_to_string(&settings).unwrap();
+    write(&settings, text.replacen("order = \"sorted\"", "order = \"source\"", 1).as_bytes());
+    say_more(&settings, "t1", "t1-{account}", "contract = \"source\"\nformats = [\"parquet\"]");
+    let out = deliver(&settings, &[]);
+    assert_eq!(code(&out), 0, "{}", stderr(&out));
+    let mut defects = Defects::default();
+    in_parquet(&mut defects);
+    in_csv(&mut defects);
+    in_documents(&mut defects);
+    assert!(defects.len() >= 50);
+    find_all(good.path(), &defects, "audit: other shapes");
+}
+
+#[test]
+fn audit_says_nothing_against_clean_deliveries_of_any_shape() {
+    let count = number_of("APPORTION_CASES", 200).div_ceil(4);
+    for seed in 1..=count {
+        let mut draw = Draw::new(seed ^ 0x5eed);
+        let place = temp();
+        let numbers = if draw.percent(70) { Numbers::Hostile } else { Numbers::Doubles };
+        let report = Report::new(seed, numbers);
+        let form = if numbers == Numbers::Doubles {
+            Form::parquet(&mut draw, report.rows.len())
+        } else {
+            Form::csv(&mut draw, report.rows.len())
+        };
+        write_report(&report, &form, &place.path().join("source"));
+        let settings = settings(&report, place.path());
+        for party in &report.parties {
+            let own = party.by_account && draw.percent(50);
+            let url = if own { format!("{}-{{account}}", party.target) } else { party.target.clone() };
+            let contract = *draw.pick(&["eco", "eco-extended", "source"]);
+            let layout = *draw.pick(&["eco", "aws"]);
+            let formats = *draw.pick(&["\"csv.gz\"", "\"parquet\"", "\"csv.gz\", \"parquet\""]);
+            let gzip = *draw.pick(&["multi-member", "single"]);
+            let header = *draw.pick(&["", "header = \"snake\"", "header = \"slash\""]);
+            say_more(
+                &settings,
+                &party.target,
+                &url,
+                &format!(
+                    "contract = \"{contract}\"\nlayout = \"{layout}\"\nformats = [{formats}]\ngzip = \"{gzip}\"\n{header}"
+                ),
+            );
+        }
+        let out = run("deliver", &settings, &["--spool", place.path().join("spool").to_str().unwrap()], &[]);
+        assert_eq!(code(&out), 0, "APPORTION_SEED={seed}: {}", stderr(&out));
+        let (code, report) = audit(&settings);
+        let text = fs::read_to_string(&settings).unwrap();
+        assert_eq!(code, 0, "APPORTION_SEED={seed}: {}\n{text}", lines(&report));
+    }
+    say(&format!("audit: {count} clean audits of other shapes"));
+}
+
+#[test]
+fn audit_reads_every_source_of_the_settings() {
+    let place = temp();
+    let settings = make(place.path(), 1, 20);
+    let other = temp();
+    make(other.path(), 2, 12);
+    copy(&other.path().join("source"), &place.path().join("west"));
+    let report = fs::read_to_string(&settings).unwrap();
+    let sources = "[[source]]\nurl = \"source\"\n\n[[source]]\nurl = \"west\"\nname = \"west\"\n";
+    write(&settings, report.replacen("[[source]]\nurl = \"source\"\n", sources, 1).as_bytes());
+    // The same payer and month twice is refused, so the second source is another payer's.
+    crate::audit_defects::replace_in_source(&place.path().join("west"), "999900001111", "999900002222");
+    let out = deliver(&settings, &[]);
+    assert_eq!(code(&out), 0, "{}", stderr(&out));
+    let (found, report) = audit(&settings);
+    assert_eq!(found, 0, "{}", lines(&report));
+    assert_eq!(report["periods"].as_array().unwrap().len(), 2);
+    let ids: Vec<&str> = report["periods"][1]["customers"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|customer| customer["report_id"].as_str().unwrap())
+        .collect();
+    assert_eq!(ids, ["customer0-west", "customer1-west-222222222221", "customer1-west-222222222222"]);
+    let proof = Place { root: place.path().to_owned() }.find(T0, "customer0-west-Proof.json");
+    edit(&proof, |proof| proof["rows"] = 1.into());
+    assert_eq!(audit(&settings).0, 4);
+}
+
+#[test]
+fn a_locked_month_is_not_audited() {
+    let place = temp();
+    let settings = make(place.path(), 1, 20);
+    let out = deliver(&settings, &[]);
+    assert_eq!(code(&out), 0, "{}", stderr(&out));
+    let lock = |what: &str| {
+        let out =
+            program(&["periods", what, "2026-10", "--config", settings.to_str().unwrap()]).output().unwrap();
+        assert_eq!(code(&out), 0, "{}", stderr(&out));
+    };
+    lock("lock");
+    renew(place.path(), 2, 25);
+    let out = run("audit", &settings, &[], &[]);
+    assert_eq!(code(&out), 0, "{}", stderr(&out));
+    let said = format!("{}{}", String::from_utf8_lossy(&out.stdout), stderr(&out));
+    assert!(said.contains("20261001-20261101: locked, not compared with the source"), "{said}");
+    lock("unlock");
+    assert_eq!(audit(&settings).0, 4);
+}
