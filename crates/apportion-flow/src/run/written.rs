@@ -294,7 +294,7 @@ impl<'p, 'e, 'r> Writing<'p, 'e, 'r> {
                 continue;
             }
             let Some(spool) = &mut self.spool else { continue };
-            if let Some(file) = spool.append(lane, &packed)? {
+            for file in spool.append(lane, &packed)? {
                 let checked = self.checker.check(lane, &file)?;
                 self.put(lane, &file, &checked)?;
             }
@@ -379,13 +379,13 @@ impl<'p, 'e, 'r> Writing<'p, 'e, 'r> {
         self.written[place].columns.clone_from(&rows.columns);
         self.checker.set_columns(place, &rows.columns);
         if export.format == Format::Parquet {
-            let (files, told) = write_parquet(&rows, export.customer.order, spool.folder(place))?;
-            self.written[place].representation = told;
-            for file in files {
+            let (order, folder) = (export.customer.order, spool.folder(place).to_owned());
+            let told = write_parquet::<RunError>(&rows, order, &folder, &mut |file| {
                 self.spool.as_mut().map_or(Ok(()), |spool| spool.reserve(file.bytes))?;
                 let checked = self.checker.check(place, &file)?;
-                self.put(place, &file, &checked)?;
-            }
+                self.put(place, &file, &checked)
+            })?;
+            self.written[place].representation = told;
         } else {
             let packing = packing_of(export.customer, &rows.columns);
             spool.set_packing(place, &packing)?;
