@@ -94,7 +94,7 @@ pub(crate) fn name_of_key(map: usize, key: &[u8]) -> Vec<u8> {
 impl Maps {
     /// Takes up the next row; most rows repeat the map of the one before.
     pub(crate) fn read(&mut self, record: &ByteRecord) -> Result<(), MapFault> {
-        for index in 0..self.maps.len() {
+        for (index, column) in MAPS.into_iter().enumerate() {
             let map = &mut self.maps[index];
             if map.columns.is_empty() || (map.wanted.is_empty() && !self.every_key) {
                 continue;
@@ -109,9 +109,9 @@ impl Maps {
             map.text.clear();
             map.text.extend_from_slice(text);
             maps::read(text, |key, value| self.entry(index, key, value))
-                .map_err(|cause| MapFault { column: MAPS[index], cause })?;
+                .map_err(|cause| MapFault { column, cause })?;
             if self.maps[index].keys.len() > MOST_KEYS {
-                return Err(MapFault { column: MAPS[index], cause: TOO_MANY });
+                return Err(MapFault { column, cause: TOO_MANY });
             }
         }
         Ok(())

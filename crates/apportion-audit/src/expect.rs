@@ -214,8 +214,8 @@ impl<'a> Pass<'a> {
                 }
             }
         }
-        let row_count = rows.row();
-        progress(&object.key, row_count);
+        progress(&object.key, rows.row());
+        let row_count = rows.count();
         self.expected.objects.push(ReadObject {
             key: object.key.clone(),
             fingerprint: rows.finish()?,
@@ -269,12 +269,7 @@ impl<'a> Pass<'a> {
         if self.periods.0 != text || self.periods.1.is_none() {
             self.periods = (text.to_vec(), Instant::parse(text).and_then(BillingPeriod::of));
         }
-        let period = self.periods.1.ok_or_else(|| Fault::cell("bill_billing_period_start_date", text))?;
-        if self.delivery.loose && period != self.delivery.period {
-            let cause = format!("month {}, but the file's first is {}", period, self.delivery.period);
-            return Err(Fault::new("bill_billing_period_start_date", &cause));
-        }
-        Ok(period)
+        self.periods.1.ok_or_else(|| Fault::cell("bill_billing_period_start_date", text))
     }
 
     fn usage_start(&mut self, text: &[u8]) -> Result<Option<Day>, Fault> {

@@ -19,6 +19,8 @@ pub struct AuditRequest {
     /// Which report, where the source holds several: the manifest's file name without `-Manifest.json`, or a loose
     /// file's name.
     pub report: Option<String>,
+    /// Whether all loose files of the folder are one report, whatever manifests there are.
+    pub files: bool,
     /// Which billing periods; none means all of the source.
     pub periods: Option<Vec<BillingPeriod>>,
     /// Billing periods that stay at an older delivery by the MSP's wish; they aren't compared with the source.

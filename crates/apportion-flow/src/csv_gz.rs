@@ -1,13 +1,15 @@
-//! A gzip CSV, read block by block: a tool of the stages that read one.
+//! A CSV (gzip, in a zip archive, or plain), read block by block: a tool of the stages that read one.
 //!
-//! What comes in: a compressed stream. What goes out: its header and blocks of whole records, to the end of its
-//! last gzip member. What it must never do: stop at the first member, or take a cut file for a whole one.
+//! What comes in: a stream. What goes out: its header and blocks of whole records, to the end of its last gzip
+//! member. What it must never do: stop at the first member, take a cut file for a whole one, or believe what an
+//! archive says of its size.
 
+use crate::zip_text::{ZipText, only_entry};
 use apportion_core::csv::{CsvError, CsvProblem, Limits, split_records};
 use apportion_core::line_item::{Block, Cells};
 use flate2::read::MultiGzDecoder;
 use sha2::{Digest, Sha256};
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufReader, Read, Seek};
 use std::sync::Arc;
 
 /// Text that makes one block, in bytes.
@@ -15,12 +17,20 @@ const BLOCK_BYTES: usize = 1 << 20;
 /// Records that make one block at most.
 const BLOCK_RECORDS: usize = 4096;
 
-/// Why a gzip CSV can't be read.
+/// Why a CSV can't be read.
 #[derive(Debug, thiserror::Error)]
 pub enum CsvGzError {
     /// The compressed data are broken.
     #[error("the gzip data are broken after {rows} rows: {problem}")]
     Gzip {
+        /// Whole rows read before that.
+        rows: u64,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The archive is broken, or isn't one of one CSV.
+    #[error("the zip archive can't be read after {rows} rows: {problem}")]
+    Zip {
         /// Whole rows read before that.
         rows: u64,
         /// What is wrong.
@@ -65,9 +75,36 @@ impl<R: Read> Read for Hashing<R> {
     }
 }
 
-/// A gzip CSV, read block by block to the end of its last member.
+/// How the text is packed.
+enum Text<R> {
+    Gzip(Box<MultiGzDecoder<BufReader<Hashing<R>>>>),
+    Zip(Box<ZipText<BufReader<Hashing<R>>>>),
+    Plain(Box<BufReader<Hashing<R>>>),
+}
+
+impl<R: Read> Text<R> {
+    fn hashing(&mut self) -> &mut Hashing<R> {
+        match self {
+            Self::Gzip(reader) => reader.get_mut().get_mut(),
+            Self::Zip(reader) => reader.get_mut().get_mut(),
+            Self::Plain(reader) => reader.get_mut(),
+        }
+    }
+}
+
+impl<R: Read> Read for Text<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Gzip(reader) => reader.read(buffer),
+            Self::Zip(reader) => reader.read(buffer),
+            Self::Plain(reader) => reader.read(buffer),
+        }
+    }
+}
+
+/// A CSV, read block by block to its end.
 pub struct CsvGz<R> {
-    reader: MultiGzDecoder<BufReader<Hashing<R>>>,
+    reader: Text<R>,
     /// Bytes behind the last whole record.
     rest: Vec<u8>,
     at_end: bool,
@@ -79,14 +116,25 @@ pub struct CsvGz<R> {
 }
 
 impl<R: Read> CsvGz<R> {
-    /// Opens a stream and reads its header.
+    /// Opens a gzip stream and reads its header.
     ///
     /// # Errors
     /// Broken gzip data, or a header that isn't a CSV record.
     pub fn open(inner: R) -> Result<Self, CsvGzError> {
-        let hashing = Hashing { inner, hash: Sha256::new(), bytes: 0, failure: None };
+        Self::of(Text::Gzip(Box::new(MultiGzDecoder::new(hashing(inner)))))
+    }
+
+    /// Opens a stream of text and reads its header.
+    ///
+    /// # Errors
+    /// A header that isn't a CSV record.
+    pub fn open_plain(inner: R) -> Result<Self, CsvGzError> {
+        Self::of(Text::Plain(Box::new(hashing(inner))))
+    }
+
+    fn of(reader: Text<R>) -> Result<Self, CsvGzError> {
         let mut csv = Self {
-            reader: MultiGzDecoder::new(BufReader::with_capacity(1 << 18, hashing)),
+            reader,
             rest: Vec::new(),
             at_end: false,
             limits: Limits::default(),
@@ -100,7 +148,8 @@ impl<R: Read> CsvGz<R> {
     fn read_header(&mut self) -> Result<(), CsvGzError> {
         let mut bounds = Vec::new();
         loop {
-            self.fill(BLOCK_BYTES.min(self.rest.len() + (1 << 16)))?;
+            // Always more than before: a header that never ends must reach its limit.
+            self.fill(self.rest.len() * 2 + (1 << 16))?;
             if self.rest.starts_with(b"\xEF\xBB\xBF") {
                 self.rest.drain(..3);
             }
@@ -173,31 +222,55 @@ impl<R: Read> CsvGz<R> {
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
-                    if let Some(failure) = self.reader.get_mut().get_mut().failure.take() {
+                    if let Some(failure) = self.reader.hashing().failure.take() {
                         return Err(CsvGzError::Io(failure));
                     }
                     let problem = match error.kind() {
                         io::ErrorKind::UnexpectedEof => "the file is cut short".to_owned(),
                         _ => error.to_string(),
                     };
-                    return Err(CsvGzError::Gzip { rows: self.rows, problem });
+                    let rows = self.rows;
+                    return Err(match self.reader {
+                        Text::Zip(_) => CsvGzError::Zip { rows, problem },
+                        _ => CsvGzError::Gzip { rows, problem },
+                    });
                 }
             }
         }
         Ok(())
     }
 
-    /// SHA-256 and size of the compressed stream, once its end has been reached.
+    /// SHA-256 and size of the stream, once its end has been reached; of a zip archive they are only a part's.
     ///
     /// # Errors
     /// A stream that fails behind its last member.
     pub fn finish(self) -> Result<([u8; 32], u64), CsvGzError> {
-        let mut hashing = self.reader.into_inner();
+        let mut hashing = match self.reader {
+            Text::Gzip(reader) => reader.into_inner(),
+            Text::Plain(reader) => *reader,
+            Text::Zip(reader) => reader.into_inner(),
+        };
         // The decoder has seen the last member's trailer; what the buffer read ahead is hashed already.
         io::copy(&mut hashing, &mut io::sink())?;
         let hashing = hashing.into_inner();
         Ok((hashing.hash.finalize().into(), hashing.bytes))
     }
+}
+
+impl<R: Read + Seek> CsvGz<R> {
+    /// Opens the only file of a zip archive and reads its header.
+    ///
+    /// # Errors
+    /// An archive that is broken or doesn't hold exactly one file, or a header that isn't a CSV record.
+    pub fn open_zip(inner: R) -> Result<Self, CsvGzError> {
+        let (inner, entry) = only_entry(inner).map_err(|problem| CsvGzError::Zip { rows: 0, problem })?;
+        Self::of(Text::Zip(Box::new(ZipText::new(hashing(inner), entry))))
+    }
+}
+
+fn hashing<R: Read>(inner: R) -> BufReader<Hashing<R>> {
+    let hashing = Hashing { inner, hash: Sha256::new(), bytes: 0, failure: None };
+    BufReader::with_capacity(1 << 18, hashing)
 }
 
 fn record_error(first: u64, error: CsvError) -> CsvGzError {

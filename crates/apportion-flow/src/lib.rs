@@ -17,3 +17,4 @@ pub mod source;
 pub mod split;
 pub mod storage;
 pub mod write;
+mod zip_text;

@@ -29,13 +29,15 @@ pub enum Plant {
     PublishCut = 9,
     /// The manifest goes to another customer's target.
     PublishStray = 10,
+    /// A column comes into an export that none of its rows has a cell in.
+    ColumnStray = 11,
     /// The store swaps without comparing.
-    StoreWeak = 11,
+    StoreWeak = 12,
 }
 
 impl Plant {
     /// The names by which a bug is asked for.
-    pub const NAMES: [(&'static str, Self); 11] = [
+    pub const NAMES: [(&'static str, Self); 12] = [
         ("split-drop", Self::SplitDrop),
         ("split-double", Self::SplitDouble),
         ("split-stray", Self::SplitStray),
@@ -46,6 +48,7 @@ impl Plant {
         ("publish-short", Self::PublishShort),
         ("publish-cut", Self::PublishCut),
         ("publish-stray", Self::PublishStray),
+        ("column-stray", Self::ColumnStray),
         ("store-weak", Self::StoreWeak),
     ];
 }

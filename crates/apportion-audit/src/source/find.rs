@@ -4,6 +4,7 @@
 //! data object found below the manifest's own place. What it must never do: follow a key out of the source folder,
 //! or choose between two reports by itself.
 
+use super::place::{Pointer, Shape, pointer};
 use super::{DataObject, Delivery, Format, ReadObject, Rows};
 use crate::error::AuditError;
 use crate::hashes::Fingerprint;
@@ -14,20 +15,10 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-const MANIFEST: &str = "-Manifest.json";
 const DEEPEST: usize = 24;
 const LARGEST_MANIFEST: u64 = 256 << 20;
-
-/// A manifest in the place where it points to a delivery.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Pointer {
-    report: String,
-    /// The folder that holds the period folders (legacy), or `data` and `metadata` (CUR 2.0).
-    root: String,
-    cur2: bool,
-    period: BillingPeriod,
-    key: String,
-}
+const PERIOD_START: &str = "bill_billing_period_start_date";
+const STATUS_TABLE: &str = "cost_and_usage_data_status/cost_and_usage_data_status.parquet";
 
 /// The deliveries that the request asks for.
 pub(crate) fn find(request: &AuditRequest) -> Result<Vec<Delivery>, AuditError> {
@@ -41,18 +32,20 @@ pub(crate) fn find(request: &AuditRequest) -> Result<Vec<Delivery>, AuditError> 
     })?;
     if about.is_file() {
         let name = source.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-        return in_periods(request, vec![loose(&name, source)?]);
+        return in_periods(request, loose(&name, vec![(name.clone(), source.clone())])?);
     }
     let mut files = Vec::new();
     walk(source, "", 0, &mut files)?;
     files.sort();
-    let pointers: Vec<Pointer> = files.iter().filter_map(|key| pointer(key)).collect();
-    if pointers.is_empty() {
-        let loose_file = chosen_loose(request, &files)?;
-        return in_periods(request, vec![loose(&loose_file, &source.join(&loose_file))?]);
+    let manifests = if request.files { Vec::new() } else { manifests(source, &files)? };
+    if manifests.is_empty() {
+        let (report, chosen) = chosen_loose(request, &files)?;
+        let objects = chosen.into_iter().map(|key| (key.clone(), source.join(key))).collect();
+        return in_periods(request, loose(&report, objects)?);
     }
-    let chosen = chosen(request, pointers)?;
-    chosen_periods(request, chosen)?.iter().map(|pointer| load(source, pointer)).collect()
+    let files: BTreeSet<String> = files.into_iter().collect();
+    let chosen = chosen(request, manifests)?;
+    chosen_periods(request, chosen)?.iter().map(|manifest| load(source, manifest, &files)).collect()
 }
 
 fn walk(folder: &Path, key: &str, depth: usize, files: &mut Vec<String>) -> Result<(), AuditError> {
@@ -75,41 +68,104 @@ fn walk(folder: &Path, key: &str, depth: usize, files: &mut Vec<String>) -> Resu
     Ok(())
 }
 
-/// Only a manifest directly in the period's folder points to a delivery.
-fn pointer(key: &str) -> Option<Pointer> {
-    let parts: Vec<&str> = key.split('/').collect();
-    let report = parts.last()?.strip_suffix(MANIFEST)?.to_owned();
-    let folder = parts.len().checked_sub(2)?;
-    if let Ok(period) = BillingPeriod::parse(parts[folder]) {
-        let root = parts[..folder].join("/");
-        return Some(Pointer { report, root, cur2: false, period, key: key.into() });
+/// A manifest that points to a delivery, and what it says.
+struct Manifest {
+    pointer: Pointer,
+    bytes: Vec<u8>,
+    assembly: String,
+    keys: Vec<String>,
+}
+
+/// The manifests that point to a cost report's data; those of FOCUS exports and those that name nothing don't.
+fn manifests(source: &Path, files: &[String]) -> Result<Vec<Manifest>, AuditError> {
+    let mut found = Vec::new();
+    for pointer in files.iter().filter_map(|key| pointer(key)) {
+        if let Some(manifest) = read_manifest(source, pointer)? {
+            found.push(manifest);
+        }
     }
-    let month = parts[folder].strip_prefix("BILLING_PERIOD=")?;
-    let period = BillingPeriod::parse_month(month).ok().filter(|_| month.len() == 7)?;
-    let beside = folder.checked_sub(1).filter(|at| parts[*at] == "metadata")?;
-    Some(Pointer { report, root: parts[..beside].join("/"), cur2: true, period, key: key.into() })
+    Ok(found)
+}
+
+fn read_manifest(source: &Path, pointer: Pointer) -> Result<Option<Manifest>, AuditError> {
+    let key = &pointer.key;
+    let path = source.join(key);
+    let failed = |cause| AuditError::Io { object: key.clone(), cause };
+    if std::fs::metadata(&path).map_err(failed)?.len() > LARGEST_MANIFEST {
+        return Err(AuditError::bad(key, "is too large for a manifest"));
+    }
+    let bytes = std::fs::read(&path).map_err(failed)?;
+    let json: Value = serde_json::from_slice(&bytes)
+        .map_err(|cause| AuditError::bad(key, format!("is no JSON: {cause}")))?;
+    let exports = pointer.shape == Shape::Exports;
+    if json.get("dataFiles").is_some() != exports || is_focus(&json) {
+        return Ok(None);
+    }
+    let (assembly, keys) = if exports { ("executionId", "dataFiles") } else { ("assemblyId", "reportKeys") };
+    let assembly = json.get(assembly).and_then(Value::as_str);
+    let assembly =
+        assembly.ok_or_else(|| AuditError::bad(key, "has no assemblyId or executionId"))?.to_owned();
+    let keys = json.get(keys).and_then(Value::as_array);
+    let keys = keys.ok_or_else(|| AuditError::bad(key, "has no reportKeys or dataFiles"))?;
+    let text = |value: &Value| {
+        let text = value.as_str().map(str::to_owned);
+        text.ok_or_else(|| AuditError::bad(key, format!("names a file by {value}, which is no text")))
+    };
+    let keys = keys.iter().map(text).collect::<Result<Vec<_>, _>>()?;
+    if !exports {
+        check_period(&json, &pointer)?;
+    }
+    Ok((!keys.is_empty()).then_some(Manifest { bytes, assembly, keys, pointer }))
+}
+
+fn is_focus(manifest: &Value) -> bool {
+    let columns = manifest.get("columns").and_then(Value::as_array);
+    let names: Vec<&str> =
+        columns.into_iter().flatten().filter_map(|column| column.get("name")?.as_str()).collect();
+    has_focus_names(&names)
+}
+
+fn has_focus_names(names: &[&str]) -> bool {
+    let has = |wanted: &str| names.iter().any(|name| name.eq_ignore_ascii_case(wanted));
+    has("BilledCost") && (has("ChargePeriodStart") || has("SubAccountId"))
 }
 
 /// The one report that is meant.
-fn chosen(request: &AuditRequest, mut pointers: Vec<Pointer>) -> Result<Vec<Pointer>, AuditError> {
+fn chosen(request: &AuditRequest, mut manifests: Vec<Manifest>) -> Result<Vec<Manifest>, AuditError> {
     let place = request.source.display().to_string();
     if let Some(report) = &request.report {
-        pointers.retain(|pointer| pointer.report == *report);
-        if pointers.is_empty() {
+        manifests.retain(|manifest| manifest.pointer.report == *report);
+        if manifests.is_empty() {
             return Err(AuditError::NotFound { wanted: format!("a manifest of report {report:?}"), place });
         }
     }
-    let reports: BTreeSet<_> = pointers.iter().map(|p| (p.root.clone(), p.report.clone(), p.cur2)).collect();
+    let reports: BTreeSet<_> =
+        manifests.iter().map(|m| (m.pointer.root.clone(), m.pointer.report.clone())).collect();
     if reports.len() > 1 {
-        let found = reports.iter().map(|(root, report, _)| format!("{report} (in {root:?})")).collect();
+        let found = reports.iter().map(|(root, report)| format!("{report} (in {root:?})")).collect();
         return Err(AuditError::Ambiguous { place, found });
     }
-    Ok(pointers)
+    Ok(manifests)
 }
 
-fn chosen_periods(request: &AuditRequest, pointers: Vec<Pointer>) -> Result<Vec<Pointer>, AuditError> {
-    let mut by_period: BTreeMap<BillingPeriod, Pointer> =
-        pointers.into_iter().map(|p| (p.period, p)).collect();
+fn chosen_periods(request: &AuditRequest, manifests: Vec<Manifest>) -> Result<Vec<Manifest>, AuditError> {
+    let mut by_period: BTreeMap<BillingPeriod, Manifest> = BTreeMap::new();
+    for manifest in manifests {
+        let period = manifest.pointer.period;
+        let Some(other) = by_period.get(&period) else {
+            by_period.insert(period, manifest);
+            continue;
+        };
+        // Of one delivery told twice, the manifest beside Athena's data is the one that counts.
+        let names = |one: &Manifest| one.keys.iter().map(|key| file_of(key).to_owned()).collect::<Vec<_>>();
+        if other.assembly != manifest.assembly || names(other) != names(&manifest) {
+            let cause = format!("says of {} other than {}", period.month_text(), other.pointer.key);
+            return Err(AuditError::bad(&manifest.pointer.key, cause));
+        }
+        if manifest.pointer.shape == Shape::YearMonth {
+            by_period.insert(period, manifest);
+        }
+    }
     let Some(wanted) = &request.periods else {
         return Ok(by_period.into_values().collect());
     };
@@ -121,104 +177,175 @@ fn chosen_periods(request: &AuditRequest, pointers: Vec<Pointer>) -> Result<Vec<
     wanted.into_iter().map(|period| by_period.remove(&period).ok_or_else(|| missing(period))).collect()
 }
 
-fn in_periods(request: &AuditRequest, deliveries: Vec<Delivery>) -> Result<Vec<Delivery>, AuditError> {
-    let has = |period: &BillingPeriod| deliveries.iter().any(|delivery| delivery.period == *period);
-    match request.periods.iter().flatten().find(|period| !has(period)) {
-        None => Ok(deliveries),
-        Some(period) => Err(AuditError::NotFound {
-            wanted: format!("billing period {period}"),
-            place: request.source.display().to_string(),
-        }),
-    }
+fn file_of(key: &str) -> &str {
+    key.rsplit('/').next().unwrap_or(key)
 }
 
-/// Without any manifest each file is a report of its own, named by its file name.
-fn chosen_loose(request: &AuditRequest, files: &[String]) -> Result<String, AuditError> {
+fn in_periods(request: &AuditRequest, mut deliveries: Vec<Delivery>) -> Result<Vec<Delivery>, AuditError> {
+    let Some(wanted) = &request.periods else { return Ok(deliveries) };
+    if let Some(period) = wanted.iter().find(|period| !deliveries.iter().any(|one| one.period == **period)) {
+        return Err(AuditError::NotFound {
+            wanted: format!("billing period {period}"),
+            place: request.source.display().to_string(),
+        });
+    }
+    deliveries.retain(|delivery| wanted.contains(&delivery.period));
+    Ok(deliveries)
+}
+
+/// Without any manifest each file is a report of its own, named by its key; or all are one, named by the folder.
+fn chosen_loose(request: &AuditRequest, files: &[String]) -> Result<(String, Vec<String>), AuditError> {
     let place = request.source.display().to_string();
-    let mut found: Vec<String> = files.iter().filter(|key| Format::of(key).is_some()).cloned().collect();
+    let is_data = |key: &&String| {
+        let name = file_of(key);
+        let status = key.as_str() == STATUS_TABLE || key.ends_with(&format!("/{STATUS_TABLE}"));
+        !name.starts_with('.') && !status && Format::of(key).is_some()
+    };
+    let mut found = Vec::new();
+    for key in files.iter().filter(is_data) {
+        if !is_focus_file(key, &request.source.join(key)) {
+            found.push(key.clone());
+        }
+    }
+    let nothing = "a manifest, .csv.gz, .csv.zip, .csv or .parquet file";
+    if request.files && !found.is_empty() {
+        let path = request.source.canonicalize().unwrap_or_else(|_| request.source.clone());
+        return Ok((path.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned()), found));
+    }
     if let Some(report) = &request.report {
-        found.retain(|key| key.rsplit('/').next() == Some(report));
+        found.retain(|key| key == report || file_of(key) == report);
     }
     match found.len() {
-        0 => Err(AuditError::NotFound { wanted: "a manifest, .csv.gz or .parquet file".into(), place }),
-        1 => Ok(found.remove(0)),
+        0 => Err(AuditError::NotFound { wanted: nothing.into(), place }),
+        1 => Ok((found[0].clone(), found)),
         _ => Err(AuditError::Ambiguous { place, found }),
     }
 }
 
-/// A loose file's period is that of its rows.
-fn loose(key: &str, path: &Path) -> Result<Delivery, AuditError> {
-    let format = Format::of(key).ok_or_else(|| AuditError::bad(key, "is neither .csv.gz nor .parquet"))?;
-    let object = DataObject { key: key.into(), path: path.into(), format };
-    let period = first_period(&object)?;
-    Ok(Delivery {
-        report: key.rsplit('/').next().unwrap_or(key).into(),
+/// A file that can't be opened is no reason to pass it over: that is told when it is read.
+fn is_focus_file(key: &str, path: &Path) -> bool {
+    let Some(format) = Format::of(key) else { return false };
+    let object = DataObject { key: key.into(), path: path.into(), format, month: None };
+    let Ok(rows) = Rows::open(&object) else { return false };
+    let names: Vec<String> =
+        rows.headers().iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect();
+    has_focus_names(&names.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+/// One delivery per month of loose files' rows.
+fn loose(report: &str, files: Vec<(String, std::path::PathBuf)>) -> Result<Vec<Delivery>, AuditError> {
+    let mut months: BTreeMap<BillingPeriod, Vec<DataObject>> = BTreeMap::new();
+    let several = files.len() > 1;
+    for (key, path) in files {
+        if several && std::fs::metadata(&path).is_ok_and(|meta| meta.len() == 0) {
+            continue;
+        }
+        let format = Format::of(&key).ok_or_else(|| AuditError::bad(&key, "is neither CSV nor .parquet"))?;
+        let object = DataObject { key, path, format, month: None };
+        for month in months_of(&object)? {
+            months.entry(month).or_default().push(DataObject { month: Some(month), ..object.clone() });
+        }
+    }
+    if months.is_empty() {
+        return Err(AuditError::bad(report, "has no row, so its billing period is unknown"));
+    }
+    let delivery = |(period, objects)| Delivery {
+        report: report.into(),
         period,
         manifest: None,
         assembly: None,
-        objects: vec![object],
+        objects,
         kind: Some("files"),
-        loose: true,
-    })
+    };
+    Ok(months.into_iter().map(delivery).collect())
 }
 
-fn first_period(object: &DataObject) -> Result<BillingPeriod, AuditError> {
-    const COLUMN: &str = "bill_billing_period_start_date";
+fn months_of(object: &DataObject) -> Result<BTreeSet<BillingPeriod>, AuditError> {
     let mut rows = Rows::open(object)?;
     let columns: Vec<usize> =
-        (0..rows.names().len()).filter(|c| rows.names()[*c] == COLUMN.as_bytes()).collect();
+        (0..rows.names().len()).filter(|c| rows.names()[*c] == PERIOD_START.as_bytes()).collect();
+    if columns.is_empty() {
+        return Err(AuditError::bad(
+            &object.key,
+            format!("has no column {PERIOD_START}, so it can't be split"),
+        ));
+    }
+    let mut months = BTreeSet::new();
+    let mut last = Vec::new();
     let mut record = ByteRecord::new();
     while rows.next(&mut record)? {
-        let cells = columns.iter().filter_map(|column| record.get(*column));
-        if let Some(cell) = cells.into_iter().find(|cell| !cell.is_empty()) {
-            return Instant::parse(cell).and_then(BillingPeriod::of).ok_or_else(|| {
-                rows.fault(COLUMN, format!("{:?} is no moment", String::from_utf8_lossy(cell)))
-            });
+        let cell =
+            columns.iter().filter_map(|at| record.get(*at)).find(|cell| !cell.is_empty()).unwrap_or_default();
+        if months.is_empty() || cell != last {
+            let month = Instant::parse(cell).and_then(BillingPeriod::of).ok_or_else(|| {
+                rows.fault(PERIOD_START, format!("{:?} is no moment", String::from_utf8_lossy(cell)))
+            })?;
+            months.insert(month);
+            last = cell.to_vec();
         }
     }
-    Err(AuditError::bad(&object.key, format!("has no {COLUMN} in any row, so its billing period is unknown")))
+    Ok(months)
 }
 
-fn load(source: &Path, pointer: &Pointer) -> Result<Delivery, AuditError> {
-    let key = &pointer.key;
-    let path = source.join(key);
-    let failed = |cause| AuditError::Io { object: key.clone(), cause };
-    if std::fs::metadata(&path).map_err(failed)?.len() > LARGEST_MANIFEST {
-        return Err(AuditError::bad(key, "is too large for a manifest"));
+fn load(source: &Path, manifest: &Manifest, files: &BTreeSet<String>) -> Result<Delivery, AuditError> {
+    let Manifest { pointer, bytes, assembly, keys } = manifest;
+    let mut objects = Vec::with_capacity(keys.len());
+    for key in keys {
+        let bad = |cause: String| AuditError::bad(&pointer.key, cause);
+        let found = pointer.locate(key, files).map_err(bad)?;
+        let format =
+            Format::of(key).ok_or_else(|| bad(format!("names {key:?}: neither CSV nor .parquet")))?;
+        let path = source.join(&found);
+        if !path.is_file() {
+            return Err(AuditError::SourceNotReady { manifest: pointer.key.clone(), object: key.clone() });
+        }
+        objects.push(DataObject { key: found, path, format, month: None });
     }
-    let bytes = std::fs::read(&path).map_err(failed)?;
-    let manifest: Value = serde_json::from_slice(&bytes)
-        .map_err(|cause| AuditError::bad(key, format!("is no JSON: {cause}")))?;
-    let (assembly, keys) =
-        if pointer.cur2 { ("executionId", "dataFiles") } else { ("assemblyId", "reportKeys") };
-    let assembly = manifest.get(assembly).and_then(Value::as_str);
-    let assembly = assembly.ok_or_else(|| AuditError::bad(key, "has no assemblyId or executionId"))?;
-    let keys = manifest.get(keys).and_then(Value::as_array);
-    let keys = keys.ok_or_else(|| AuditError::bad(key, "has no reportKeys or dataFiles"))?;
-    if !pointer.cur2 {
-        check_period(&manifest, pointer)?;
+    let kind = kind(pointer.shape == Shape::Exports, &objects);
+    if kind == Some("cur1-parquet") {
+        check_status(source, pointer, files)?;
     }
-    let objects =
-        keys.iter().map(|data_key| locate(source, pointer, data_key)).collect::<Result<Vec<_>, _>>()?;
     Ok(Delivery {
         report: pointer.report.clone(),
         period: pointer.period,
-        manifest: Some(ReadObject { key: key.clone(), fingerprint: Fingerprint::of(&bytes), rows: 0 }),
-        assembly: Some(assembly.into()),
-        kind: kind(pointer.cur2, &objects),
+        manifest: Some(ReadObject { key: pointer.key.clone(), fingerprint: Fingerprint::of(bytes), rows: 0 }),
+        assembly: Some(assembly.clone()),
+        kind,
         objects,
-        loose: false,
     })
 }
 
+/// Athena integration says in a table of one column whether the report is being written.
+fn check_status(source: &Path, pointer: &Pointer, files: &BTreeSet<String>) -> Result<(), AuditError> {
+    let key = if pointer.root.is_empty() {
+        STATUS_TABLE.to_owned()
+    } else {
+        format!("{}/{STATUS_TABLE}", pointer.root)
+    };
+    if !files.contains(&key) {
+        return Ok(());
+    }
+    let object = DataObject { path: source.join(&key), key, format: Format::Parquet, month: None };
+    let mut rows = Rows::open(&object)?;
+    let mut record = ByteRecord::new();
+    while rows.next(&mut record)? {
+        if record.iter().any(|cell| cell.trim_ascii().eq_ignore_ascii_case(b"updating")) {
+            return Err(AuditError::SourceNotReady {
+                manifest: object.key,
+                object: "a report that is UPDATING".into(),
+            });
+        }
+    }
+    Ok(())
+}
+
 fn kind(cur2: bool, objects: &[DataObject]) -> Option<&'static str> {
-    let format = objects.first()?.format;
-    objects.iter().all(|object| object.format == format).then_some(match (cur2, format) {
-        (false, Format::Csv) => "cur1-csv",
-        (false, Format::Parquet) => "cur1-parquet",
-        (true, Format::Csv) => "cur2-csv",
-        (true, Format::Parquet) => "cur2-parquet",
-    })
+    let parquet = |object: &DataObject| object.format == Format::Parquet;
+    match (cur2, objects.iter().all(parquet), objects.iter().any(parquet)) {
+        (_, false, true) => None,
+        (false, all, _) => Some(if all { "cur1-parquet" } else { "cur1-csv" }),
+        (true, all, _) => Some(if all { "cur2-parquet" } else { "cur2-csv" }),
+    }
 }
 
 fn check_period(manifest: &Value, pointer: &Pointer) -> Result<(), AuditError> {
@@ -229,75 +356,5 @@ fn check_period(manifest: &Value, pointer: &Pointer) -> Result<(), AuditError> {
         Ok(())
     } else {
         Err(AuditError::bad(&pointer.key, format!("billingPeriod starts {start:?}, its folder {wanted}")))
-    }
-}
-
-/// Finds a data object from the manifest's own place.
-fn locate(source: &Path, pointer: &Pointer, key: &Value) -> Result<DataObject, AuditError> {
-    let bad = |cause: String| AuditError::bad(&pointer.key, cause);
-    let key = key.as_str().ok_or_else(|| bad(format!("names a file by {key}, which is no text")))?;
-    let parts: Vec<&str> = key.split('/').filter(|part| !part.is_empty()).collect();
-    if parts.iter().any(|part| matches!(*part, "." | "..") || part.contains(['\\', '\0'])) {
-        return Err(bad(format!("names {key:?}, which would leave the source")));
-    }
-    let format =
-        Format::of(key).ok_or_else(|| bad(format!("names {key:?}: neither .csv.gz nor .parquet")))?;
-    let (anchor, folder) = if pointer.cur2 {
-        ("data".to_owned(), "data".to_owned())
-    } else {
-        (pointer.period.to_string(), pointer.period.to_string())
-    };
-    let below = |base: &str, rest: &[&str]| {
-        let joined = rest.join("/");
-        if base.is_empty() { joined } else { format!("{base}/{joined}") }
-    };
-    let found = match parts.iter().rposition(|part| *part == anchor) {
-        Some(at) => below(&below(&pointer.root, &[&folder]), &parts[at + 1..]),
-        None if pointer.cur2 => return Err(bad(format!("names {key:?}, which has no data/ folder"))),
-        None => beside_periods(source, pointer, &parts).unwrap_or_else(|| below(&pointer.root, &parts)),
-    };
-    let path = source.join(&found);
-    if path.is_file() {
-        Ok(DataObject { key: found, path, format })
-    } else {
-        Err(AuditError::SourceNotReady { manifest: pointer.key.clone(), object: key.into() })
-    }
-}
-
-/// Legacy Parquet lies beside the period folders (`…/year=2018/month=11/…`): the longest end of the key that is
-/// there, looked for in the report's folder and those above it, from the top.
-fn beside_periods(source: &Path, pointer: &Pointer, parts: &[&str]) -> Option<String> {
-    let root: Vec<&str> = pointer.root.split('/').filter(|part| !part.is_empty()).collect();
-    for skipped in 0..parts.len() {
-        for depth in 0..=root.len() {
-            let key = [&root[..depth], &parts[skipped..]].concat().join("/");
-            if source.join(&key).is_file() {
-                return Some(key);
-            }
-        }
-    }
-    None
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_manifests_in_a_period_folder_are_pointers() {
-        let legacy = pointer("cur/r/20181101-20181201/r-Manifest.json").unwrap();
-        assert_eq!((legacy.report.as_str(), legacy.root.as_str(), legacy.cur2), ("r", "cur/r", false));
-        let cur2 = pointer("metadata/BILLING_PERIOD=2026-04/x-Manifest.json").unwrap();
-        assert_eq!((cur2.root.as_str(), cur2.cur2, cur2.period.month_text().as_str()), ("", true, "2026-04"));
-        for other in [
-            "cur/r/20181101-20181201/343e/r-Manifest.json",
-            "cur/r/20181101-20181131/r-Manifest.json",
-            "data/BILLING_PERIOD=2026-04/x-Manifest.json",
-            "metadata/BILLING_PERIOD=2026-04/run/x-Manifest.json",
-            "r-Manifest.json",
-            "cur/r/20181101-20181201/r.json",
-        ] {
-            assert_eq!(pointer(other), None, "{other}");
-        }
     }
 }

@@ -1,10 +1,12 @@
 //! The source: which deliveries it holds, and their rows.
 //!
-//! What comes in: a folder laid out as the bucket, or one loose file. What goes out: deliveries with their objects,
+//! What comes in: a folder laid out as the bucket, or loose files. What goes out: deliveries with their objects,
 //! and rows as cells under snake names. What it must never do: write, or take a file that no manifest names.
 
+mod archive;
 mod find;
 mod parquet_rows;
+mod place;
 mod rows;
 
 pub(crate) use find::find;
@@ -27,8 +29,6 @@ pub(crate) struct Delivery {
     pub(crate) assembly: Option<String>,
     pub(crate) objects: Vec<DataObject>,
     pub(crate) kind: Option<&'static str>,
-    /// A loose file must hold one month only.
-    pub(crate) loose: bool,
 }
 
 impl Delivery {
@@ -45,24 +45,31 @@ pub(crate) struct DataObject {
     pub(crate) key: String,
     pub(crate) path: PathBuf,
     pub(crate) format: Format,
+    /// Only this month's rows are the delivery's; of a loose file.
+    pub(crate) month: Option<BillingPeriod>,
 }
 
 /// How a data object is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Format {
+    /// gzip CSV.
     Csv,
+    /// CSV without any packing.
+    PlainCsv,
+    /// One CSV in a zip archive.
+    ZipCsv,
     Parquet,
 }
 
 impl Format {
     fn of(key: &str) -> Option<Self> {
-        if key.ends_with(".csv.gz") {
-            Some(Self::Csv)
-        } else if key.ends_with(".parquet") {
-            Some(Self::Parquet)
-        } else {
-            None
-        }
+        let endings = [
+            (".csv.gz", Self::Csv),
+            (".csv", Self::PlainCsv),
+            (".zip", Self::ZipCsv),
+            (".parquet", Self::Parquet),
+        ];
+        endings.into_iter().find(|(ending, _)| key.ends_with(ending)).map(|(_, format)| format)
     }
 }
 

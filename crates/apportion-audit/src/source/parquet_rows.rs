@@ -10,12 +10,13 @@ use arrow_array::types::{
     Int64Type, TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType,
     TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
-use arrow_array::{Array, MapArray, RecordBatch};
+use arrow_array::{Array, MapArray, RecordBatch, StructArray};
 use arrow_schema::{DataType, TimeUnit};
 use csv::ByteRecord;
 use parquet::arrow::arrow_reader::{
     ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
 };
+use serde_json::Value;
 use std::fs::File;
 use std::io::Write;
 
@@ -97,6 +98,10 @@ pub(crate) fn write_cell(array: &dyn Array, row: usize, out: &mut Vec<u8>) -> Re
             Some(map) => return write_map(map, row, out),
             None => None,
         },
+        DataType::Struct(_) => match array.as_any().downcast_ref::<StructArray>() {
+            Some(group) => return write_struct(group, row, out),
+            None => None,
+        },
         _ => integer(array, row).map(|text| out.extend_from_slice(text.as_bytes())),
     };
     written.ok_or_else(|| format!("its type {} is none that a cost report has", array.data_type()))
@@ -175,27 +180,34 @@ fn write_map(map: &MapArray, row: usize, out: &mut Vec<u8>) -> Result<(), String
     let (Some(keys), Some(values)) = (entries.columns().first(), entries.columns().get(1)) else {
         return Err("a map without keys and values".into());
     };
-    let quoted = |bytes: &[u8]| serde_json::to_string(&String::from_utf8_lossy(bytes)).unwrap_or_default();
-    out.push(b'{');
-    let mut cell = Vec::new();
-    for entry in 0..entries.len() {
-        if entry > 0 {
-            out.push(b',');
-        }
-        cell.clear();
-        write_cell(keys.as_ref(), entry, &mut cell)?;
-        out.extend_from_slice(quoted(&cell).as_bytes());
-        out.push(b':');
-        if values.is_null(entry) {
-            out.extend_from_slice(b"null");
-            continue;
-        }
-        cell.clear();
-        write_cell(values.as_ref(), entry, &mut cell)?;
-        out.extend_from_slice(quoted(&cell).as_bytes());
+    let mut members = Vec::new();
+    let mut key = Vec::new();
+    for entry in (0..entries.len()).filter(|entry| !values.is_null(*entry)) {
+        key.clear();
+        write_cell(keys.as_ref(), entry, &mut key)?;
+        members.push(member(&key, values.as_ref(), entry)?);
     }
-    out.push(b'}');
+    out.extend_from_slice(format!("{{{}}}", members.join(",")).as_bytes());
     Ok(())
+}
+
+fn write_struct(group: &StructArray, row: usize, out: &mut Vec<u8>) -> Result<(), String> {
+    let there = group.fields().iter().zip(group.columns()).filter(|(_, cells)| !cells.is_null(row));
+    let members: Result<Vec<String>, String> =
+        there.map(|(field, cells)| member(field.name().as_bytes(), cells.as_ref(), row)).collect();
+    out.extend_from_slice(format!("{{{}}}", members?.join(",")).as_bytes());
+    Ok(())
+}
+
+/// `"key":value`: numbers and booleans as they are, everything else as a string.
+fn member(key: &[u8], values: &dyn Array, entry: usize) -> Result<String, String> {
+    let quoted = |bytes: &[u8]| Value::from(String::from_utf8_lossy(bytes).into_owned()).to_string();
+    let mut cell = Vec::new();
+    write_cell(values, entry, &mut cell)?;
+    let kind = values.data_type();
+    let bare = kind.is_integer() || matches!(kind, DataType::Boolean | DataType::Float32 | DataType::Float64);
+    let value = if bare { String::from_utf8_lossy(&cell).into_owned() } else { quoted(&cell) };
+    Ok(format!("{}:{value}", quoted(key)))
 }
 
 #[cfg(test)]

@@ -1,13 +1,15 @@
 //! The rows of one source object.
 //!
-//! What comes in: a `.csv.gz` or Parquet object. What goes out: its snake names, then row after row of cells, and at
+//! What comes in: a CSV or Parquet object. What goes out: its snake names, then row after row of cells, and at
 //! the end what the object weighed and hashed to. What it must never do: trim, pad or repair a row.
 
+use super::archive::OnlyFile;
 use super::parquet_rows::ParquetRows;
 use super::{DataObject, Format};
 use crate::error::AuditError;
 use crate::hashes::{Fingerprint, Tap, TapRecord};
 use crate::names::snake;
+use apportion_model::{BillingPeriod, Instant};
 use csv::ByteRecord;
 use flate2::bufread::MultiGzDecoder;
 use std::cell::Cell;
@@ -19,10 +21,17 @@ use std::rc::Rc;
 const LONGEST_ROW: u64 = 64 << 20;
 const BUFFER: usize = 256 << 10;
 
-type CsvReader = csv::Reader<RowLimit<MultiGzDecoder<BufReader<Tap<File>>>>>;
+const PERIOD_START: &[u8] = b"bill_billing_period_start_date";
+
+type CsvReader = csv::Reader<RowLimit<Box<dyn Read>>>;
 
 enum Inner {
-    Csv { reader: Box<CsvReader>, tap: TapRecord, since_row: Rc<Cell<u64>> },
+    /// Without a tap the object's own bytes don't pass by.
+    Csv {
+        reader: Box<CsvReader>,
+        tap: Option<TapRecord>,
+        since_row: Rc<Cell<u64>>,
+    },
     Parquet(Box<ParquetRows>),
 }
 
@@ -32,6 +41,10 @@ pub(crate) struct Rows {
     headers: Vec<Vec<u8>>,
     names: Vec<Vec<u8>>,
     row: u64,
+    /// How many rows were handed out; fewer than were read where only one month's are wanted.
+    own: u64,
+    /// Where the month stands.
+    month_columns: Vec<usize>,
     inner: Inner,
 }
 
@@ -41,14 +54,15 @@ impl Rows {
         let file =
             File::open(&object.path).map_err(|cause| AuditError::Io { object: object.key.clone(), cause })?;
         let (headers, inner) = match object.format {
-            Format::Csv => open_csv(&object.key, file)?,
+            Format::Csv | Format::PlainCsv | Format::ZipCsv => open_csv(object, file)?,
             Format::Parquet => {
                 let rows = ParquetRows::open(file).map_err(|cause| AuditError::bad(&object.key, cause))?;
                 (rows.headers(), Inner::Parquet(Box::new(rows)))
             }
         };
         let names: Vec<Vec<u8>> = headers.iter().map(|header: &Vec<u8>| snake(header)).collect();
-        Ok(Self { object: object.clone(), headers, names, row: 0, inner })
+        let month_columns = (0..names.len()).filter(|column| names[*column] == PERIOD_START).collect();
+        Ok(Self { object: object.clone(), headers, names, row: 0, own: 0, month_columns, inner })
     }
 
     /// The headers as the file has them.
@@ -59,6 +73,11 @@ impl Rows {
     /// The snake names in the file's column order.
     pub(crate) fn names(&self) -> &[Vec<u8>] {
         &self.names
+    }
+
+    /// How many rows were handed out.
+    pub(crate) fn count(&self) -> u64 {
+        self.own
     }
 
     /// The number of the last row, from 1.
@@ -76,8 +95,29 @@ impl Rows {
         }
     }
 
-    /// The next row, or false behind the last.
+    /// The next row of the wanted month, or false behind the last.
     pub(crate) fn next(&mut self, record: &mut ByteRecord) -> Result<bool, AuditError> {
+        while self.next_of_any_month(record)? {
+            if self.is_wanted(record)? {
+                self.own += 1;
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn is_wanted(&self, record: &ByteRecord) -> Result<bool, AuditError> {
+        let Some(month) = self.object.month else { return Ok(true) };
+        let cells = self.month_columns.iter().filter_map(|column| record.get(*column));
+        let cell = cells.into_iter().find(|cell| !cell.is_empty()).unwrap_or_default();
+        let found = Instant::parse(cell).and_then(BillingPeriod::of);
+        let no_moment = || format!("{:?} is no moment", String::from_utf8_lossy(cell));
+        found
+            .map(|found| found == month)
+            .ok_or_else(|| self.fault("bill_billing_period_start_date", no_moment()))
+    }
+
+    fn next_of_any_month(&mut self, record: &mut ByteRecord) -> Result<bool, AuditError> {
         let (key, row) = (&self.object.key, self.row + 1);
         let more = match &mut self.inner {
             Inner::Csv { reader, since_row, .. } => {
@@ -98,8 +138,8 @@ impl Rows {
     /// Size and SHA-256 of the object, once all its rows are read.
     pub(crate) fn finish(self) -> Result<Fingerprint, AuditError> {
         match self.inner {
-            Inner::Csv { tap, .. } => Ok(tap.fingerprint()),
-            Inner::Parquet(_) => {
+            Inner::Csv { tap: Some(tap), .. } => Ok(tap.fingerprint()),
+            Inner::Csv { tap: None, .. } | Inner::Parquet(_) => {
                 let failed = |cause| AuditError::Io { object: self.object.key.clone(), cause };
                 Fingerprint::of_stream(File::open(&self.object.path).map_err(failed)?).map_err(failed)
             }
@@ -107,11 +147,23 @@ impl Rows {
     }
 }
 
-fn open_csv(key: &str, file: File) -> Result<(Vec<Vec<u8>>, Inner), AuditError> {
-    let (tap, tap_record) = Tap::new(file);
-    let gzip = MultiGzDecoder::new(BufReader::with_capacity(BUFFER, tap));
+fn open_csv(object: &DataObject, file: File) -> Result<(Vec<Vec<u8>>, Inner), AuditError> {
+    let key = object.key.as_str();
+    let (inner, tap): (Box<dyn Read>, _) = match object.format {
+        Format::ZipCsv => {
+            let text = OnlyFile::open(file).map_err(|cause| AuditError::reading(key, None, cause))?;
+            (Box::new(BufReader::with_capacity(BUFFER, text)), None)
+        }
+        format => {
+            let (tap, tap_record) = Tap::new(file);
+            let tapped = BufReader::with_capacity(BUFFER, tap);
+            let text: Box<dyn Read> =
+                if format == Format::Csv { Box::new(MultiGzDecoder::new(tapped)) } else { Box::new(tapped) };
+            (text, Some(tap_record))
+        }
+    };
     let since_row = Rc::new(Cell::new(0));
-    let limited = RowLimit { inner: gzip, since_row: since_row.clone() };
+    let limited = RowLimit { inner, since_row: since_row.clone() };
     let mut reader = csv::ReaderBuilder::new()
         .has_headers(false)
         .flexible(false)
@@ -122,7 +174,7 @@ fn open_csv(key: &str, file: File) -> Result<(Vec<Vec<u8>>, Inner), AuditError> 
         return Err(AuditError::bad(key, "has no header row"));
     }
     let headers = header.iter().map(<[u8]>::to_vec).collect();
-    Ok((headers, Inner::Csv { reader: Box::new(reader), tap: tap_record, since_row }))
+    Ok((headers, Inner::Csv { reader: Box::new(reader), tap, since_row }))
 }
 
 fn csv_fault(key: &str, row: u64, cause: csv::Error) -> AuditError {
@@ -167,7 +219,7 @@ mod tests {
     fn object(folder: &tempfile::TempDir, bytes: &[u8]) -> DataObject {
         let path = folder.path().join("a.csv.gz");
         std::fs::write(&path, bytes).unwrap();
-        DataObject { key: "a.csv.gz".into(), path, format: Format::Csv }
+        DataObject { key: "a.csv.gz".into(), path, format: Format::Csv, month: None }
     }
 
     fn gzip(text: &[u8]) -> Vec<u8> {

@@ -561,6 +561,7 @@ impl World {
             source_name: SourceName::unnamed(),
             source_in_report_ids: false,
             report: None,
+            files: false,
             periods: None,
             locked: Vec::new(),
             customers: vec![customer("acme"), customer("beta")],

@@ -1,16 +1,24 @@
 /// AWS's rule from a CSV header to an Athena column name: `_` before each capital, lower case, `_` for every
-/// other character, no runs, no `_` at an end. Bytes outside ASCII are kept, as public tag columns show.
+/// other character, no runs, no `_` at an end. Letters outside ASCII are kept, as public tag columns show.
 /// Source: AWS user guide, "Running Amazon Athena queries", part "Column names".
 pub fn snake_name(header: &[u8]) -> Vec<u8> {
     let mut name = Vec::with_capacity(header.len() + 8);
-    for byte in header {
-        match byte {
-            b'A'..=b'Z' => {
-                underscore(&mut name);
-                name.push(byte.to_ascii_lowercase());
+    for chunk in header.utf8_chunks() {
+        for letter in chunk.valid().chars() {
+            match letter {
+                'A'..='Z' => {
+                    underscore(&mut name);
+                    name.push(letter.to_ascii_lowercase() as u8);
+                }
+                'a'..='z' | '0'..='9' => name.push(letter as u8),
+                _ if !letter.is_ascii() && letter.is_alphabetic() => {
+                    name.extend_from_slice(letter.encode_utf8(&mut [0; 4]).as_bytes());
+                }
+                _ => underscore(&mut name),
             }
-            b'a'..=b'z' | b'0'..=b'9' | 0x80.. => name.push(*byte),
-            _ => underscore(&mut name),
+        }
+        if !chunk.invalid().is_empty() {
+            underscore(&mut name);
         }
     }
     if name.last() == Some(&b'_') {
@@ -45,6 +53,7 @@ pub fn slash_name(header: &str) -> String {
     let spelt = CATEGORIES
         .iter()
         .find_map(|(start, category)| Some((category, header.strip_prefix(start)?)))
+        .filter(|(_, rest)| !rest.is_empty())
         .map(|(category, rest)| format!("{category}/{rest}"))
         .filter(|spelt| snake_name(spelt.as_bytes()) == snake_name(header.as_bytes()));
     spelt.unwrap_or_else(|| header.to_owned())
@@ -82,6 +91,7 @@ mod tests {
             ),
             ("line_item_usage_account_id", "line_item_usage_account_id"),
             ("resourceTags/user:größe", "resource_tags_user_größe"),
+            ("resourceTags/user:a–b", "resource_tags_user_a_b"),
             ("", ""),
             ("_", ""),
         ] {

@@ -110,6 +110,22 @@ impl Cells {
         }
     }
 
+    /// The cells of some rows only.
+    pub fn select(&self, rows: &[u32]) -> Self {
+        match self {
+            Self::Blank => Self::Blank,
+            Self::Coded { codes, texts } => Self::Coded {
+                codes: rows.iter().map(|row| codes.get(*row as usize).copied().unwrap_or(u32::MAX)).collect(),
+                texts: Arc::clone(texts),
+            },
+            Self::Field { .. } | Self::Plain(_) => {
+                let mut texts = Texts::default();
+                rows.iter().for_each(|row| texts.push(self.get(*row as usize)));
+                Self::Plain(Arc::new(texts))
+            }
+        }
+    }
+
     /// Whether every cell is known to be blank.
     pub fn is_blank(&self) -> bool {
         matches!(self, Self::Blank)
@@ -128,7 +144,7 @@ pub struct OtherColumn {
     pub cells: Cells,
 }
 
-/// Some consecutive line items of one object.
+/// Some line items of one object, in its order.
 #[derive(Debug, Clone)]
 pub struct Batch {
     /// The object they are from, as errors name it.
@@ -137,6 +153,8 @@ pub struct Batch {
     pub first_row: u64,
     /// How many.
     pub rows: usize,
+    /// Where each is behind the first, where they aren't consecutive: a loose file is cut by month.
+    pub offsets: Option<Arc<[u32]>>,
     /// One entry per known column.
     pub known: Vec<Cells>,
     /// The source's own columns, in the order of the delivery's column list; empty where nobody asked for them.
@@ -153,14 +171,25 @@ impl Batch {
         &self.known[id.index()]
     }
 
+    /// The place of a row in its object, counted from 1 without the header.
+    pub fn row_in_object(&self, row: usize) -> u64 {
+        row_in_object(self.first_row, self.offsets.as_deref(), row)
+    }
+
     /// Where a cell is, for an error.
     pub fn place(&self, row: usize, column: ColumnId) -> Place {
         Place {
             object: Arc::clone(&self.object),
-            row: self.first_row + row as u64,
+            row: self.row_in_object(row),
             column: known().get(column).name.clone(),
         }
     }
+}
+
+/// The place in its object of a row of a batch that begins at `first_row`.
+pub fn row_in_object(first_row: u64, offsets: Option<&[u32]>, row: usize) -> u64 {
+    let offset = offsets.and_then(|offsets| offsets.get(row)).map_or(row as u64, |offset| u64::from(*offset));
+    first_row + offset
 }
 
 /// A cell's place: which object, which row, which column.

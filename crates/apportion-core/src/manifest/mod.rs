@@ -14,15 +14,15 @@ use serde::Deserialize;
 /// The kinds of source that are told apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
-    /// Legacy CUR as csv.gz.
+    /// Legacy CUR as CSV, packed or not.
     Cur1Csv,
     /// Legacy CUR as Parquet.
     Cur1Parquet,
-    /// CUR 2.0 as csv.gz.
+    /// CUR 2.0 as CSV, packed or not.
     Cur2Csv,
     /// CUR 2.0 as Parquet.
     Cur2Parquet,
-    /// A loose file without a manifest.
+    /// Loose files without a manifest.
     Files,
 }
 
@@ -39,7 +39,7 @@ impl Kind {
     }
 }
 
-/// How a manifest says its data are written.
+/// How an object is written, by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Encoding {
     /// gzip CSV.
@@ -55,6 +55,11 @@ pub enum Encoding {
 }
 
 impl Encoding {
+    /// Whether it is CSV, packed or not.
+    pub fn is_csv(self) -> bool {
+        matches!(self, Self::CsvGz | Self::CsvZip | Self::Csv)
+    }
+
     /// By the name of an object.
     pub fn of_key(key: &str) -> Self {
         if key.ends_with(".csv.gz") {
@@ -187,12 +192,19 @@ fn read_period(raw: &RawPeriod) -> Result<BillingPeriod, ManifestError> {
     if day == 1 && (exclusive || last_second) { Ok(period) } else { Err(wrong()) }
 }
 
+/// Whether a text begins like Athena's own output: fields between bytes 1, and no header.
+pub fn is_athena_text(start: &[u8]) -> bool {
+    let line = start.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    line.contains(&1) && !line.contains(&0)
+}
+
 /// Whether column names are those of a FOCUS export, which lacks what a CUR must have.
 pub fn is_focus<'a>(mut names: impl Iterator<Item = &'a str>) -> bool {
     let mut seen = [false; 2];
     names.any(|name| {
-        seen[0] |= name == "BilledCost";
-        seen[1] |= name == "ChargePeriodStart" || name == "SubAccountId";
+        let is = |known: &str| name.eq_ignore_ascii_case(known);
+        seen[0] |= is("BilledCost");
+        seen[1] |= is("ChargePeriodStart") || is("SubAccountId");
         seen == [true; 2]
     })
 }

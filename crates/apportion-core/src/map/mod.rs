@@ -1,7 +1,7 @@
-//! CUR 2.0's maps: `product`, `resource_tags`, `cost_category` and `discount` as JSON text in one cell.
+//! CUR 2.0's maps: `product`, `resource_tags`, `cost_category`, `discount` and `tags` as JSON text in one cell.
 //!
-//! What comes in: the text of a cell. What goes out: its keys and values. What it must never do: take a text
-//! that isn't a JSON object for an empty one.
+//! What comes in: the text of a cell, or the entries of a Parquet map. What goes out: its keys and values, or its
+//! text. What it must never do: take a text that isn't a JSON object for an empty one.
 
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::Value;
@@ -18,6 +18,53 @@ pub fn read_map(cell: &[u8]) -> Result<Vec<(String, String)>, String> {
     let pairs = reader.deserialize_map(Pairs).map_err(|error| error.to_string())?;
     reader.end().map_err(|error| error.to_string())?;
     Ok(pairs)
+}
+
+/// Writes a map's text entry by entry: keys in the order given, no spaces, as CUR 2.0's CSV has it.
+#[derive(Debug)]
+pub struct MapText<'a> {
+    out: &'a mut Vec<u8>,
+    filled: bool,
+}
+
+impl<'a> MapText<'a> {
+    /// A map that is appended to `out`.
+    pub fn new(out: &'a mut Vec<u8>) -> Self {
+        out.push(b'{');
+        Self { out, filled: false }
+    }
+
+    /// A key with a text.
+    pub fn text(&mut self, key: &[u8], value: &[u8]) {
+        self.key(key);
+        push_json(self.out, value);
+    }
+
+    /// A key with a number or boolean, whose text is JSON.
+    pub fn bare(&mut self, key: &[u8], value: &[u8]) {
+        self.key(key);
+        self.out.extend_from_slice(value);
+    }
+
+    /// Ends the map.
+    pub fn finish(self) {
+        self.out.push(b'}');
+    }
+
+    fn key(&mut self, key: &[u8]) {
+        if std::mem::replace(&mut self.filled, true) {
+            self.out.push(b',');
+        }
+        push_json(self.out, key);
+        self.out.push(b':');
+    }
+}
+
+/// A JSON string; bytes that are no UTF-8 become the replacement character.
+fn push_json(out: &mut Vec<u8>, text: &[u8]) {
+    let text = String::from_utf8_lossy(text);
+    // Strings have no keys that could fail, and a Vec takes everything.
+    let _ = serde_json::to_writer(out, text.as_ref());
 }
 
 struct Pairs;
@@ -48,7 +95,7 @@ impl<'de> Visitor<'de> for Pairs {
 
 #[cfg(test)]
 mod tests {
-    use super::read_map;
+    use super::{MapText, read_map};
 
     #[test]
     fn forms_of_maps() {
@@ -61,5 +108,23 @@ mod tests {
         for bad in ["{", "[]", "x", "{\"a\":{}}", "{} x", "\"a\"", "{\"a\":[1]}"] {
             assert!(read_map(bad.as_bytes()).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let mut text = b"before ".to_vec();
+        let mut map = MapText::new(&mut text);
+        map.text("b \"ä\"".as_bytes(), b"x\n\\");
+        map.text(b"a", b"");
+        map.bare(b"n", b"-0.5");
+        map.finish();
+        let written = &text[7..];
+        assert_eq!(std::str::from_utf8(written).unwrap(), r#"{"b \"ä\"":"x\n\\","a":"","n":-0.5}"#);
+        let expected = [("b \"ä\"", "x\n\\"), ("a", ""), ("n", "-0.5")];
+        let expected = expected.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        assert_eq!(read_map(written).unwrap(), expected);
+        let mut empty = Vec::new();
+        MapText::new(&mut empty).finish();
+        assert_eq!(empty, b"{}");
     }
 }

@@ -58,7 +58,7 @@ pub enum Rule {
     Text,
     /// The same, and the account part of `Type:account:name`.
     CreatedBy,
-    /// The payer's name, blank where the payer's id is masked.
+    /// The payer's name: blank where the payer's id is masked, else text.
     PayerName,
 }
 
@@ -138,11 +138,13 @@ impl Mask {
         let nothing = match rule {
             Rule::Keep => true,
             Rule::Account => cell.is_empty(),
-            Rule::PayerName => self.keep_payer,
-            Rule::Text | Rule::CreatedBy => cell.len() < 6 || memchr::memchr(b':', cell).is_none(),
+            Rule::PayerName if !self.keep_payer => false,
+            Rule::Text | Rule::CreatedBy | Rule::PayerName => {
+                cell.len() < 6 || memchr::memchr(b':', cell).is_none()
+            }
         };
         let Some(own) = self.own.as_ref().filter(|_| !nothing) else { return cell };
-        if rule == Rule::PayerName {
+        if rule == Rule::PayerName && !self.keep_payer {
             return &[];
         }
         let mut foreign = Vec::new();
@@ -190,9 +192,9 @@ impl Mask {
     /// Finds the account ids of a cell.
     fn places(&self, rule: Rule, cell: &[u8], found: &mut dyn FnMut(Range<usize>)) {
         match rule {
-            Rule::Keep | Rule::PayerName => {}
+            Rule::Keep => {}
             Rule::Account => found(0..cell.len()),
-            Rule::Text | Rule::CreatedBy => {
+            Rule::Text | Rule::CreatedBy | Rule::PayerName => {
                 self.arns(cell, found);
                 self.account_ids(cell, found);
                 if rule == Rule::CreatedBy && !cell.starts_with(b"arn:") {

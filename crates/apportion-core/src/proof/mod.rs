@@ -224,7 +224,7 @@ pub struct MasterProof {
 pub struct SourceColumn {
     /// The snake name.
     pub name: String,
-    /// Its type in the files; several, joined by `|`, where they differ.
+    /// Its type in the files; all of them, as `double or string`, where they differ.
     #[serde(rename = "type")]
     pub kind: String,
     /// How many of the delivery's files have it.

@@ -2,7 +2,7 @@ use super::RunError;
 use super::payers::told_payers;
 use super::request::{Customer, DeliverRequest, PlannedExport, SourceRequest};
 use crate::catalog::{self, Live, Standing, assembly_id};
-use crate::source::{FoundDelivery, Observations, Pin, peek};
+use crate::source::{self, FoundDelivery, Observations, Pin};
 use crate::split::Lanes;
 use crate::storage::Bucket;
 use apportion_core::columns::Contract;
@@ -185,7 +185,7 @@ fn payer_of(delivered: &Delivered<'_>, known: &mut Option<AccountId>) -> Result<
         return Ok(payer.clone());
     }
     let Delivered { source, delivery, .. } = delivered;
-    let found = peek(source.bucket.as_ref(), delivery.kind, delivery.encoding, &delivery.keys)?.payer;
+    let found = source::payer_of(source.bucket.as_ref(), delivery)?;
     // A delivery without a line item has no payer to name the folder after.
     Ok(known.insert(found.unwrap_or_else(|| AccountId::from_data("000000000000"))).clone())
 }

@@ -5,6 +5,7 @@
 //! touch another.
 
 mod checker;
+mod choosing;
 mod delivery;
 mod exports;
 mod held;
@@ -21,7 +22,8 @@ pub use report::{
     CustomerReport, DeliverReport, LockReport, PeriodReport, RefusedPeriod, State, UnassignedReport,
 };
 pub use request::{
-    Customer, DeliverRequest, PlannedExport, RequestError, Sharing, SourceRequest, SpoolRequest, Target,
+    Customer, DeliverRequest, PlannedExport, RequestError, Sharing, SourceKindWanted, SourceRequest,
+    SpoolRequest, Target,
 };
 
 use self::payers::payers_of;
@@ -29,13 +31,13 @@ use crate::catalog::CatalogError;
 use crate::check::CheckError;
 use crate::outcome::Kind;
 use crate::publish::PublishError;
-use crate::source::{Discovery, FoundDelivery, FoundReport, SourceError, discover, peek, refusal_of_loose};
+use crate::source::{FoundDelivery, SourceError};
 use crate::split::SplitError;
-use crate::storage::{Bucket, StorageError};
+use crate::storage::StorageError;
 use crate::write::{WriteError, clear_dead_spools};
 use apportion_core::ledger::Imbalance;
-use apportion_core::manifest::{Encoding, Kind as SourceKind};
-use apportion_model::{AccountId, AssemblyId, BillingPeriod};
+use apportion_model::{AccountId, BillingPeriod};
+use choosing::{choose_report, chosen_deliveries};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Somebody who watches a run and may end it.
@@ -281,106 +283,4 @@ fn deliver_period(
             other => return other,
         }
     }
-}
-
-/// The one report that is meant, and what else is there and isn't read.
-fn choose_report(source: &SourceRequest) -> Result<(FoundReport, Vec<String>), RunError> {
-    let bucket = source.bucket.as_ref();
-    if let Some(key) = &source.object {
-        return Ok((loose_report(bucket, key)?, Vec::new()));
-    }
-    let discovery = discover(bucket)?;
-    let place = bucket.place();
-    let mut names: Vec<String> = discovery.reports.keys().cloned().collect();
-    names.extend(discovery.loose.iter().cloned());
-    let chosen = match &source.report {
-        Some(wanted) => {
-            names.iter().find(|name| *name == wanted).cloned().ok_or_else(|| SourceError::NotFound {
-                place: place.clone(),
-                what: format!("no report named {wanted}; there {}", list(&names)),
-            })?
-        }
-        None => match names.as_slice() {
-            [one] => one.clone(),
-            [] => return Err(nothing_to_read(place, &discovery).into()),
-            _ => return Err(SourceError::Ambiguous { place, names }.into()),
-        },
-    };
-    let refused =
-        discovery.refusals.iter().map(|refusal| format!("{}: {}", refusal.object, refusal.reason)).collect();
-    match discovery.reports.get(&chosen) {
-        Some(report) => Ok((report.clone(), refused)),
-        None => Ok((loose_report(bucket, &chosen)?, refused)),
-    }
-}
-
-fn list(names: &[String]) -> String {
-    if names.is_empty() { "is none".to_owned() } else { format!("are: {}", names.join(", ")) }
-}
-
-fn nothing_to_read(place: String, discovery: &Discovery) -> SourceError {
-    if !discovery.refusals.is_empty() {
-        let reasons =
-            discovery.refusals.iter().map(|refusal| format!("  {}: {}", refusal.object, refusal.reason));
-        return SourceError::Refused { place, reasons: reasons.collect() };
-    }
-    let what = if discovery.empty_manifests.is_empty() {
-        "no report was found: no manifest (<report>/<yyyymmdd-yyyymmdd>/<report>-Manifest.json, or metadata/BILLING_PERIOD=…/), and no .csv.gz or .parquet file".to_owned()
-    } else {
-        format!(
-            "there are manifests but no data that belong to them ({}): a manifest must lie in its billing period's folder and name files",
-            discovery.empty_manifests.join(", ")
-        )
-    };
-    SourceError::NotFound { place, what }
-}
-
-/// A loose file as a report of one delivery.
-fn loose_report(bucket: &dyn Bucket, key: &str) -> Result<FoundReport, SourceError> {
-    let encoding = Encoding::of_key(key);
-    if let Some(reason) = refusal_of_loose(bucket, key)? {
-        let reasons = vec![format!("  {key}: {reason}")];
-        return Err(SourceError::Refused { place: bucket.place(), reasons });
-    }
-    let keys = vec![key.to_owned()];
-    let found = peek(bucket, SourceKind::Files, encoding, &keys)?;
-    let Some(period) = found.period else {
-        let what = format!("{key} holds no line item, so its month isn't known");
-        return Err(SourceError::NotFound { place: bucket.place(), what });
-    };
-    let delivery = FoundDelivery {
-        kind: SourceKind::Files,
-        encoding,
-        period,
-        assembly: AssemblyId::from_source("files"),
-        manifest: None,
-        manifest_sha256: None,
-        keys,
-    };
-    Ok(FoundReport { name: key.to_owned(), deliveries: BTreeMap::from([(period, delivery)]) })
-}
-
-fn chosen_deliveries(
-    periods: Option<&[BillingPeriod]>,
-    source: &SourceRequest,
-    report: &FoundReport,
-) -> Result<Vec<FoundDelivery>, RunError> {
-    let Some(wanted) = periods else { return Ok(report.deliveries.values().cloned().collect()) };
-    wanted
-        .iter()
-        .map(|period| {
-            report.deliveries.get(period).cloned().ok_or_else(|| {
-                let months: Vec<String> = report.deliveries.keys().map(|month| month.month_text()).collect();
-                RunError::Source(SourceError::NotFound {
-                    place: source.bucket.place(),
-                    what: format!(
-                        "report {} has no delivery of {}; it has {}",
-                        report.name,
-                        period.month_text(),
-                        months.join(", ")
-                    ),
-                })
-            })
-        })
-        .collect()
 }

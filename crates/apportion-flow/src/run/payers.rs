@@ -1,7 +1,7 @@
 use super::RunError;
 use super::request::{DeliverRequest, SourceRequest};
 use crate::catalog::{master_pointer, master_proof};
-use crate::source::{FoundDelivery, hex, peek};
+use crate::source::{FoundDelivery, hex, payer_of};
 use apportion_core::proof::MasterProof;
 use apportion_model::{AccountId, ObjectKey};
 
@@ -34,6 +34,5 @@ pub(super) fn payers_of(
     if !told.is_empty() {
         return Ok(told);
     }
-    let peeked = peek(source.bucket.as_ref(), delivery.kind, delivery.encoding, &delivery.keys)?;
-    Ok(peeked.payer.into_iter().collect())
+    Ok(payer_of(source.bucket.as_ref(), delivery)?.into_iter().collect())
 }

@@ -10,6 +10,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+/// How a source is looked at.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum SourceKindWanted {
+    /// By its manifests; a single loose file where there is none.
+    #[default]
+    Auto,
+    /// All loose files together, whatever manifests there are.
+    Files,
+}
+
 /// Where the line items come from.
 #[derive(Clone)]
 pub struct SourceRequest {
@@ -23,6 +33,8 @@ pub struct SourceRequest {
     pub report: Option<String>,
     /// One loose file.
     pub object: Option<String>,
+    /// By its manifests, or as loose files.
+    pub kind: SourceKindWanted,
 }
 
 /// One export for the customer, or one per linked account.

@@ -15,7 +15,6 @@ use crate::write::{
 use apportion_core::columns::{Contract, ExportColumn};
 use apportion_core::ledger::{Destination, FactsReader, Ledger};
 use apportion_core::line_item::Batch;
-use apportion_core::manifest::Kind as SourceKind;
 use apportion_core::proof::{ProofFile, Representation, SourceColumn};
 use apportion_core::route::Router;
 use apportion_model::{AssemblyId, BillingPeriod, Format, ObjectKey};
@@ -70,14 +69,17 @@ pub(super) fn write(pass: &Pass<'_>, exports: &mut [Export<'_>]) -> Result<Writt
     let wanted = Wanted { source: with_msp, other };
     let reader = Reader::new(pass.source.bucket.as_ref(), pass.delivery, pass.pin, wanted)?;
     let source_columns = reader.source_columns.clone();
+    let columns: Vec<SourceColumn> = reader
+        .columns
+        .iter()
+        .map(|column| SourceColumn { name: column.name.clone(), kind: column.kind(), files: column.files })
+        .collect();
     let routed: Vec<_> = request.customers.iter().map(|customer| customer.routed.clone()).collect();
     let router = Router::new(&routed, pass.period).map_err(super::RequestError::from)?;
     let splitter = Splitter::new(
         router,
         lanes_of(routed.len(), exports),
         exports.len(),
-        pass.period,
-        pass.delivery.kind == SourceKind::Files,
         Watch::new(routed.iter().map(|customer| &customer.accounts), pass.period),
     );
     std::thread::scope(|scope| {
@@ -93,14 +95,13 @@ pub(super) fn write(pass: &Pass<'_>, exports: &mut [Export<'_>]) -> Result<Writt
         let (ledger, keys, watch) = splitter.finish();
         writing.compare_with(&ledger)?;
         let (written, unassigned_files) = (writing.written, writing.unassigned_files);
-        let source_columns = Vec::new();
         Ok(Written {
             ledger,
             keys,
             watch,
             observations,
             object_rows,
-            source_columns,
+            source_columns: columns,
             exports: written,
             unassigned_files,
         })
@@ -293,7 +294,7 @@ impl<'p, 'e, 'r> Writing<'p, 'e, 'r> {
                 continue;
             }
             let Some(spool) = &mut self.spool else { continue };
-            if let Some(file) = spool.append(lane, &packed)? {
+            for file in spool.append(lane, &packed)? {
                 let checked = self.checker.check(lane, &file)?;
                 self.put(lane, &file, &checked)?;
             }
@@ -378,13 +379,13 @@ impl<'p, 'e, 'r> Writing<'p, 'e, 'r> {
         self.written[place].columns.clone_from(&rows.columns);
         self.checker.set_columns(place, &rows.columns);
         if export.format == Format::Parquet {
-            let (files, told) = write_parquet(&rows, export.customer.order, spool.folder(place))?;
-            self.written[place].representation = told;
-            for file in files {
+            let (order, folder) = (export.customer.order, spool.folder(place).to_owned());
+            let told = write_parquet::<RunError>(&rows, order, &folder, &mut |file| {
                 self.spool.as_mut().map_or(Ok(()), |spool| spool.reserve(file.bytes))?;
                 let checked = self.checker.check(place, &file)?;
-                self.put(place, &file, &checked)?;
-            }
+                self.put(place, &file, &checked)
+            })?;
+            self.written[place].representation = told;
         } else {
             let packing = packing_of(export.customer, &rows.columns);
             spool.set_packing(place, &packing)?;

@@ -3,6 +3,7 @@ use super::maps::{MapColumn, MapReader, is_map};
 use super::observations::Observations;
 use apportion_core::columns::{ColumnId, known, slash_name, snake_name};
 use apportion_core::line_item::{Cells, OtherColumn, Texts};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// How the columns of one file become the known ones. Made per file: one part's column 1 is not the next's.
@@ -13,10 +14,27 @@ pub(super) struct Binding {
     source: Vec<Vec<usize>>,
     /// The file's columns that aren't known, in its order; empty where nobody wants them.
     other: Vec<(Arc<str>, Arc<str>, usize)>,
+    /// Names that several of the file's columns have.
+    merged: Vec<Merged>,
     /// CUR 2.0's maps that this file has.
     maps: Vec<MapColumn>,
     /// The flat `product_comment`, which stands in for a `comments` key that isn't there.
     comment_fallback: Option<(ColumnId, ColumnId)>,
+}
+
+/// Several columns of a file that are one.
+struct Merged {
+    name: String,
+    /// Each with its header.
+    places: Vec<(usize, String)>,
+}
+
+/// Which rows of an object a batch is.
+pub(super) struct Rows {
+    pub(super) first: u64,
+    pub(super) count: usize,
+    /// Where they are behind the first, where they aren't consecutive.
+    pub(super) offsets: Option<Arc<[u32]>>,
 }
 
 /// A batch's columns.
@@ -48,6 +66,7 @@ impl Binding {
             match table.find(name) {
                 Some(id) => bound[id.index()].push(place),
                 None if is_map(name) => {}
+                None if is_tag(name) => observations.tag_column(&headers[place]),
                 None => observations.unknown_column(&headers[place]),
             }
         }
@@ -66,10 +85,10 @@ impl Binding {
                 observations.absent_column(&table.get(*id).name);
             }
         }
-        for (id, column) in table.all().filter(|(id, _)| bound[id.index()].len() > 1) {
-            let together: Vec<&str> =
-                bound[id.index()].iter().map(|place| headers[*place].as_str()).collect();
-            observations.merged_columns(&column.name, &together);
+        let merged = merged(headers, &names);
+        for one in &merged {
+            let together: Vec<&str> = one.places.iter().map(|(_, header)| header.as_str()).collect();
+            observations.merged_columns(&one.name, &together);
         }
         let places_of = |name: &String| (0..names.len()).filter(|place| names[*place] == *name).collect();
         let fallback = table
@@ -78,6 +97,7 @@ impl Binding {
             .filter(|(wanted, flat)| bound[wanted.index()].is_empty() && !bound[flat.index()].is_empty());
         Ok(Self {
             other: if with_other { other_columns(headers, &names) } else { Vec::new() },
+            merged,
             maps: MapColumn::of(&names),
             known: bound,
             source: source_columns.iter().map(places_of).collect(),
@@ -97,16 +117,44 @@ impl Binding {
         needed
     }
 
+    /// The file's columns that hold a known one.
+    pub(super) fn places_of(&self, column: ColumnId) -> &[usize] {
+        self.known.get(column.index()).map_or(&[], Vec::as_slice)
+    }
+
+    /// The billing period's start of each row.
+    pub(super) fn period_starts(&self, rows: usize, file: &[Cells]) -> Cells {
+        gather(self.places_of(known().well_known().period_start), rows, file)
+    }
+
+    /// Counts the rows in which columns that are one hold different values.
+    pub(super) fn count_clashes(&self, rows: usize, file: &[Cells], observations: &mut Observations) {
+        for one in &self.merged {
+            let mut clashes: BTreeMap<(usize, usize), u64> = BTreeMap::new();
+            for row in 0..rows {
+                let cell = |place: usize| file[one.places[place].0].get(row);
+                let mut filled = (0..one.places.len()).filter(|place| !cell(*place).is_empty());
+                let Some(first) = filled.next() else { continue };
+                if let Some(other) = filled.find(|place| cell(*place) != cell(first)) {
+                    *clashes.entry((first, other)).or_default() += 1;
+                }
+            }
+            for ((first, other), rows) in clashes {
+                observations.clash(&one.name, &one.places[first].1, &one.places[other].1, rows);
+            }
+        }
+    }
+
     /// The wanted columns, from the file's.
     pub(super) fn bind(
         &self,
         object: &str,
-        first_row: u64,
-        rows: usize,
+        rows: &Rows,
         file: &[Cells],
         maps: &mut MapReader,
     ) -> Result<Bound, SourceError> {
-        let mut bound: Vec<Cells> = self.known.iter().map(|places| gather(places, rows, file)).collect();
+        let count = rows.count;
+        let mut bound: Vec<Cells> = self.known.iter().map(|places| gather(places, count, file)).collect();
         let mut other: Vec<OtherColumn> = self
             .other
             .iter()
@@ -118,16 +166,29 @@ impl Binding {
             })
             .collect();
         for map in &self.maps {
-            let cells = gather(&map.places, rows, file);
-            maps.expand(object, first_row, rows, map, &cells, &mut bound, &mut other)?;
+            let cells = gather(&map.places, count, file);
+            maps.expand(object, rows, map, &cells, &mut bound, &mut other)?;
         }
         if let Some((wanted, flat)) = self.comment_fallback {
             bound[wanted.index()] =
-                first_filled(rows, &[bound[wanted.index()].clone(), bound[flat.index()].clone()]);
+                first_filled(count, &[bound[wanted.index()].clone(), bound[flat.index()].clone()]);
         }
-        let source = self.source.iter().map(|places| gather(places, rows, file)).collect();
+        let source = self.source.iter().map(|places| gather(places, count, file)).collect();
         Ok(Bound { known: bound, source, other })
     }
+}
+
+fn is_tag(name: &str) -> bool {
+    ["resource_tags_", "cost_category_"].iter().any(|start| name.starts_with(start))
+}
+
+fn merged(headers: &[String], names: &[String]) -> Vec<Merged> {
+    let mut by_name: BTreeMap<&String, Vec<(usize, String)>> = BTreeMap::new();
+    for (place, name) in names.iter().enumerate() {
+        by_name.entry(name).or_default().push((place, headers[place].clone()));
+    }
+    let several = by_name.into_iter().filter(|(_, places)| places.len() > 1);
+    several.map(|(name, places)| Merged { name: name.clone(), places }).collect()
 }
 
 /// The columns that are neither known nor a map. One without a name can't be a column of anybody's.
@@ -188,7 +249,8 @@ mod tests {
         columns.extend(file.iter().map(|(_, texts)| cells(texts)));
         let binding = Binding::new("o", &headers, &[], true, &mut Observations::default()).unwrap();
         let mut maps = MapReader::new(&headers, true);
-        let bound = binding.bind("o", 1, 2, &columns, &mut maps).unwrap();
+        let bound =
+            binding.bind("o", &Rows { first: 1, count: 2, offsets: None }, &columns, &mut maps).unwrap();
         let text = |cells: &Cells, row| String::from_utf8(cells.get(row).to_vec()).unwrap();
         let told = |column: OtherColumn| {
             assert_eq!(snake_name(column.header.as_bytes()), column.name.as_bytes(), "{}", column.header);

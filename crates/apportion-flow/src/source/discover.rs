@@ -1,11 +1,11 @@
 use super::error::SourceError;
+use super::loose::{is_side_file, is_status_table, refusal_of_loose};
+use super::pointer::{Layout, Pointer};
 use crate::storage::{Bucket, ObjectInfo};
 use apportion_core::manifest::{Encoding, Kind, SourceManifest, is_focus, read_source};
-use apportion_model::{AssemblyId, BillingPeriod, ObjectKey};
-use flate2::read::MultiGzDecoder;
+use apportion_model::{AssemblyId, BillingPeriod};
 use sha2::{Digest, Sha256};
-use std::collections::BTreeMap;
-use std::io::Read;
+use std::collections::{BTreeMap, HashSet};
 
 /// No manifest that AWS writes comes near this.
 pub(super) const MANIFEST_LIMIT: u64 = 64 << 20;
@@ -15,6 +15,8 @@ pub(super) const MANIFEST_LIMIT: u64 = 64 << 20;
 pub struct FoundReport {
     /// Its name.
     pub name: String,
+    /// What stands before the folders of its months; blank for loose files.
+    pub root: String,
     /// Its months.
     pub deliveries: BTreeMap<BillingPeriod, FoundDelivery>,
 }
@@ -24,18 +26,18 @@ pub struct FoundReport {
 pub struct FoundDelivery {
     /// What it is.
     pub kind: Kind,
-    /// How its files are written.
-    pub encoding: Encoding,
     /// The month.
     pub period: BillingPeriod,
     /// AWS's name for the delivery.
     pub assembly: AssemblyId,
-    /// The manifest's key; None for a loose file.
+    /// The manifest's key; None for loose files.
     pub manifest: Option<String>,
     /// SHA-256 of the manifest's bytes as they were read: the keys below are that version's.
     pub manifest_sha256: Option<[u8; 32]>,
     /// The data objects' keys, relative to the source, in the manifest's order.
     pub keys: Vec<String>,
+    /// The report's status table, where Athena integration has written one.
+    pub status: Option<String>,
 }
 
 /// Something that was recognised and isn't read.
@@ -52,29 +54,42 @@ pub struct Refusal {
 pub struct Discovery {
     /// The reports, by name.
     pub reports: BTreeMap<String, FoundReport>,
-    /// Loose files, by name; their month is known only from their rows.
+    /// Loose files, by name; their months are known only from their rows.
     pub loose: Vec<String>,
     /// What was recognised and isn't read.
     pub refusals: Vec<Refusal>,
     /// Manifests that name no data.
     pub empty_manifests: Vec<String>,
+    /// Manifests of single executions, by their export's place and month.
+    executions: BTreeMap<(String, String, BillingPeriod), Vec<String>>,
 }
 
-/// Looks for reports and loose files.
+/// Looks for reports, and for loose files where there is none.
 ///
 /// # Errors
 /// A listing that fails, a manifest in a period's folder that can't be read, and keys that lead out of the folder.
 pub fn discover(bucket: &dyn Bucket) -> Result<Discovery, SourceError> {
     let objects = bucket.list()?;
+    let there: HashSet<&str> = objects.iter().map(|object| object.key.as_str()).collect();
     let mut discovery = Discovery::default();
     for object in objects.iter().filter(|object| is_manifest(&object.key)) {
-        discovery.add_manifest(bucket, object)?;
+        discovery.add_manifest(bucket, object, &there)?;
     }
+    discovery.refuse_executions();
     if discovery.reports.is_empty() && discovery.refusals.is_empty() {
-        for object in &objects {
-            discovery.add_loose(bucket, object)?;
-        }
+        discovery.add_all_loose(bucket, &objects)?;
     }
+    discovery.add_status_tables(&objects);
+    Ok(discovery)
+}
+
+/// Looks for loose files only, whatever manifests there are.
+///
+/// # Errors
+/// A listing that fails, or a file that can't be opened.
+pub fn discover_files(bucket: &dyn Bucket) -> Result<Discovery, SourceError> {
+    let mut discovery = Discovery::default();
+    discovery.add_all_loose(bucket, &bucket.list()?)?;
     Ok(discovery)
 }
 
@@ -87,56 +102,24 @@ fn is_manifest(key: &str) -> bool {
         && !name.starts_with('.')
 }
 
-/// Where a pointer manifest stands: the report's name and the month.
-struct Pointer<'a> {
-    folder: &'a str,
-    report: &'a str,
-    period: BillingPeriod,
-    data_exports: bool,
-}
-
-impl<'a> Pointer<'a> {
-    /// Legacy: `…/<yyyymmdd-yyyymmdd>/<report>-Manifest.json`; Data Exports:
-    /// `…/metadata/BILLING_PERIOD=yyyy-mm/<export>-Manifest.json`.
-    fn of(key: &'a str) -> Option<Self> {
-        let (folder, name) = key.rsplit_once('/').unwrap_or(("", key));
-        let stem = name.strip_suffix(".json")?;
-        let report = stem.strip_suffix("-Manifest").unwrap_or(stem);
-        let (above, last) = folder.rsplit_once('/').unwrap_or(("", folder));
-        if let Ok(period) = BillingPeriod::parse(last) {
-            return Some(Self { folder, report, period, data_exports: false });
+/// What a delivery is, by its files.
+fn kind_of(manifest: &SourceManifest) -> Result<Kind, String> {
+    let encodings: Vec<Encoding> = manifest.keys.iter().map(|key| Encoding::of_key(key)).collect();
+    if encodings.iter().all(|encoding| encoding.is_csv()) {
+        return Ok(if manifest.data_exports { Kind::Cur2Csv } else { Kind::Cur1Csv });
+    }
+    if encodings.iter().all(|encoding| *encoding == Encoding::Parquet) {
+        return Ok(if manifest.data_exports { Kind::Cur2Parquet } else { Kind::Cur1Parquet });
+    }
+    let unknown = manifest.keys.iter().zip(&encodings).find(|(_, encoding)| **encoding == Encoding::Unknown);
+    Err(match unknown {
+        Some((key, _)) => {
+            format!(
+                "it names {key}, a file of a kind that isn't read: neither CSV (.csv.gz, .csv.zip, .csv) nor .parquet"
+            )
         }
-        let month = last
-            .get(..15)
-            .filter(|start| start.eq_ignore_ascii_case("BILLING_PERIOD="))
-            .map(|_| &last[15..])?;
-        let in_metadata = above == "metadata" || above.ends_with("/metadata");
-        let period = BillingPeriod::parse_month(month).ok()?;
-        in_metadata.then_some(Self { folder, report, period, data_exports: true })
-    }
-
-    /// The place of a data key in this source, found from the manifest's own place: what stands before it in the
-    /// bucket depends on where the copy was made.
-    fn resolve(&self, key: &str) -> Result<String, String> {
-        let key = key.strip_prefix("s3://").unwrap_or(key);
-        let resolved = if self.data_exports {
-            let behind = key
-                .rfind("/data/")
-                .map(|at| &key[at + 6..])
-                .or_else(|| key.strip_prefix("data/"))
-                .ok_or("lies in no `data` folder")?;
-            let above = self.folder.rsplit_once("metadata/").map_or("", |(above, _)| above);
-            format!("{above}data/{behind}")
-        } else {
-            let period = self.period.to_string();
-            let at = key
-                .find(&format!("{period}/"))
-                .ok_or("lies in no folder of the manifest's billing period")?;
-            format!("{}/{}", self.folder, &key[at + period.len() + 1..])
-        };
-        ObjectKey::check_relative(&resolved).map_err(|error| error.problem.to_owned())?;
-        Ok(resolved)
-    }
+        None => "its files are CSV and Parquet mixed, which no report of AWS's is".to_owned(),
+    })
 }
 
 impl Discovery {
@@ -144,12 +127,22 @@ impl Discovery {
         self.refusals.push(Refusal { object: object.to_owned(), reason: reason.into() });
     }
 
-    fn add_manifest(&mut self, bucket: &dyn Bucket, object: &ObjectInfo) -> Result<(), SourceError> {
+    fn add_manifest(
+        &mut self,
+        bucket: &dyn Bucket,
+        object: &ObjectInfo,
+        there: &HashSet<&str>,
+    ) -> Result<(), SourceError> {
         let bytes = bucket.read(&object.key, MANIFEST_LIMIT)?.unwrap_or_default();
         let Some(pointer) = Pointer::of(&object.key) else {
             // An assembly's own manifest, or one that lies somewhere else: never a pointer to a month.
             if read_source(&bytes).is_ok() {
-                self.empty_manifests.push(object.key.clone());
+                match Pointer::of_execution(&object.key) {
+                    Some(Pointer { root, report, period, .. }) => {
+                        self.executions.entry((root, report, period)).or_default().push(object.key.clone());
+                    }
+                    None => self.empty_manifests.push(object.key.clone()),
+                }
             }
             return Ok(());
         };
@@ -163,150 +156,138 @@ impl Discovery {
             let problem = format!("lies in the folder of another month than its billing period {period}");
             return Err(SourceError::Key { manifest: object.key.clone(), key: object.key.clone(), problem });
         }
+        if manifest.data_exports != (pointer.layout == Layout::DataExports) {
+            self.empty_manifests.push(object.key.clone());
+            return Ok(());
+        }
         if manifest.keys.is_empty() {
             self.empty_manifests.push(object.key.clone());
             return Ok(());
         }
-        self.add_delivery(object, &pointer, &manifest, Sha256::digest(&bytes).into())
+        match kind_of(&manifest) {
+            Err(reason) => self.refuse(&object.key, reason),
+            Ok(kind) => {
+                let delivery = FoundDelivery {
+                    kind,
+                    period: pointer.period,
+                    assembly: manifest.assembly.clone(),
+                    manifest: Some(object.key.clone()),
+                    manifest_sha256: Some(Sha256::digest(&bytes).into()),
+                    keys: resolve_all(&object.key, &pointer, &manifest.keys, there)?,
+                    status: None,
+                };
+                self.add_delivery(pointer, delivery)?;
+            }
+        }
+        Ok(())
     }
 
-    fn add_delivery(
-        &mut self,
-        object: &ObjectInfo,
-        pointer: &Pointer<'_>,
-        manifest: &SourceManifest,
-        manifest_sha256: [u8; 32],
-    ) -> Result<(), SourceError> {
-        let encodings: Vec<Encoding> = manifest.keys.iter().map(|key| Encoding::of_key(key)).collect();
-        let encoding = encodings.first().copied().unwrap_or(Encoding::Unknown);
-        let kind = match (encoding, manifest.data_exports) {
-            _ if encodings.iter().any(|other| *other != encoding) => {
-                self.refuse(&object.key, "its files are of different kinds");
-                return Ok(());
-            }
-            (Encoding::CsvGz, false) => Kind::Cur1Csv,
-            (Encoding::Parquet, false) => Kind::Cur1Parquet,
-            (Encoding::CsvGz, true) => Kind::Cur2Csv,
-            (Encoding::Parquet, true) => Kind::Cur2Parquet,
-            (other, _) => {
-                self.refuse(&object.key, not_yet(other));
-                return Ok(());
-            }
-        };
-        let mut keys = Vec::with_capacity(manifest.keys.len());
-        for key in &manifest.keys {
-            let resolved = pointer.resolve(key).map_err(|problem| SourceError::Key {
-                manifest: object.key.clone(),
-                key: key.clone(),
-                problem,
-            })?;
-            if keys.contains(&resolved) {
-                let problem = "is named twice".to_owned();
-                return Err(SourceError::Key { manifest: object.key.clone(), key: key.clone(), problem });
-            }
-            keys.push(resolved);
-        }
-        let report = self
-            .reports
-            .entry(pointer.report.to_owned())
-            .or_insert_with(|| FoundReport { name: pointer.report.to_owned(), deliveries: BTreeMap::new() });
-        let delivery = FoundDelivery {
-            kind,
-            encoding,
-            period: pointer.period,
-            assembly: manifest.assembly.clone(),
-            manifest: Some(object.key.clone()),
-            manifest_sha256: Some(manifest_sha256),
-            keys,
-        };
-        if let Some(other) = report.deliveries.insert(pointer.period, delivery) {
-            return Err(SourceError::Ambiguous {
-                place: format!("{} (period {}, twice)", pointer.report, pointer.period),
-                names: vec![other.manifest.unwrap_or_default(), object.key.clone()],
+    fn add_delivery(&mut self, pointer: Pointer, delivery: FoundDelivery) -> Result<(), SourceError> {
+        let Pointer { root, report: name, period, layout, .. } = pointer;
+        let report = self.reports.entry(name.clone()).or_insert_with(|| FoundReport {
+            name: name.clone(),
+            root: root.clone(),
+            deliveries: BTreeMap::new(),
+        });
+        if report.root != root {
+            let other = report.deliveries.values().next().and_then(|other| other.manifest.clone());
+            return Err(SourceError::SameName {
+                report: name,
+                manifests: other.into_iter().chain(delivery.manifest).collect(),
             });
         }
+        let Some(other) = report.deliveries.get(&period) else {
+            report.deliveries.insert(period, delivery);
+            return Ok(());
+        };
+        // Athena integration can leave the same manifest in the date folder and in the month's.
+        if other.assembly != delivery.assembly || other.keys != delivery.keys {
+            return Err(SourceError::TwoManifests {
+                report: name,
+                period,
+                manifests: other.manifest.iter().cloned().chain(delivery.manifest).collect(),
+            });
+        }
+        if layout == Layout::Athena {
+            report.deliveries.insert(period, delivery);
+        }
         Ok(())
     }
 
-    /// A data file without a manifest; only looked at where there is no manifest at all.
-    fn add_loose(&mut self, bucket: &dyn Bucket, object: &ObjectInfo) -> Result<(), SourceError> {
-        let name = object.key.rsplit('/').next().unwrap_or(&object.key);
-        if name.starts_with('.') {
-            return Ok(());
+    /// Without a manifest directly in the month's folder nothing says which execution is the month.
+    fn refuse_executions(&mut self) {
+        for ((root, name, period), keys) in std::mem::take(&mut self.executions) {
+            let is_found =
+                |report: &FoundReport| report.root == root && report.deliveries.contains_key(&period);
+            if self.reports.get(&name).is_some_and(is_found) || self.is_refused(&root, &name, period) {
+                continue;
+            }
+            let folder = keys[0].rsplitn(3, '/').last().unwrap_or_default().to_owned();
+            let reason = format!(
+                "{} holds manifests of single executions only ({}), and none that says which of them {} is. AWS writes \
+                 that one as {folder}/{name}-Manifest.json: copy it with the rest, or put a copy of the execution's \
+                 manifest that is meant there",
+                folder,
+                keys.join(", "),
+                period.month_text(),
+            );
+            self.refuse(&keys[0], reason);
         }
-        if Encoding::of_key(&object.key) == Encoding::Unknown {
-            return Ok(());
-        }
-        match refusal_of_loose(bucket, &object.key)? {
-            None => self.loose.push(object.key.clone()),
-            Some(reason) => self.refuse(&object.key, reason),
+    }
+
+    fn is_refused(&self, root: &str, report: &str, period: BillingPeriod) -> bool {
+        let pointers = self.refusals.iter().filter_map(|refusal| Pointer::of(&refusal.object));
+        let manifests = self.empty_manifests.iter().filter_map(|key| Pointer::of(key));
+        pointers
+            .chain(manifests)
+            .any(|other| other.root == root && other.report == report && other.period == period)
+    }
+
+    /// Data files without a manifest; only looked at where there is no manifest at all, or none is wanted.
+    fn add_all_loose(&mut self, bucket: &dyn Bucket, objects: &[ObjectInfo]) -> Result<(), SourceError> {
+        for object in objects.iter().filter(|object| !is_side_file(&object.key)) {
+            match refusal_of_loose(bucket, &object.key)? {
+                None if Encoding::of_key(&object.key) != Encoding::Unknown => {
+                    self.loose.push(object.key.clone());
+                }
+                None => {}
+                Some(reason) => self.refuse(&object.key, reason),
+            }
         }
         Ok(())
+    }
+
+    /// Gives every delivery of an Athena report its status table.
+    fn add_status_tables(&mut self, objects: &[ObjectInfo]) {
+        for object in objects.iter().filter(|object| is_status_table(&object.key)) {
+            let root = object.key.rsplitn(3, '/').nth(2).unwrap_or_default();
+            for report in self.reports.values_mut().filter(|report| report.root == root) {
+                for delivery in report.deliveries.values_mut().filter(|one| one.kind == Kind::Cur1Parquet) {
+                    delivery.status = Some(object.key.clone());
+                }
+            }
+        }
     }
 }
 
-/// Why a loose file isn't read, by its name and its header; None if it is.
-///
-/// # Errors
-/// A file that can't be opened.
-pub fn refusal_of_loose(bucket: &dyn Bucket, key: &str) -> Result<Option<&'static str>, SourceError> {
-    // The header first: that a FOCUS export should be compressed is no help to anybody.
-    Ok(match Encoding::of_key(key) {
-        Encoding::Parquet => None,
-        Encoding::CsvGz => header_is_focus(bucket, key, true)?.then_some(FOCUS),
-        Encoding::Csv if header_is_focus(bucket, key, false)? => Some(FOCUS),
-        other => Some(not_yet(other)),
-    })
+fn resolve_all(
+    manifest: &str,
+    pointer: &Pointer,
+    keys: &[String],
+    there: &HashSet<&str>,
+) -> Result<Vec<String>, SourceError> {
+    let mut seen = HashSet::with_capacity(keys.len());
+    let mut found = Vec::with_capacity(keys.len());
+    for key in keys {
+        let wrong = |problem| SourceError::Key { manifest: manifest.to_owned(), key: key.clone(), problem };
+        let resolved = pointer.resolve(key, there).map_err(wrong)?;
+        if !seen.insert(resolved.clone()) {
+            return Err(wrong("is named twice".to_owned()));
+        }
+        found.push(resolved);
+    }
+    Ok(found)
 }
 
 pub(super) const FOCUS: &str = "a FOCUS export: it lacks blended cost, reservation units and nearly all product \
      attributes, so it can't become a CUR. Deliver from a legacy CUR or a CUR 2.0 export";
-
-fn not_yet(encoding: Encoding) -> &'static str {
-    match encoding {
-        Encoding::CsvZip => "a CUR as csv.zip, a kind that isn't read yet. Set the report to gzip or Parquet",
-        Encoding::Csv => "a plain CSV, a kind that isn't read yet. Compress it: gzip FILE.csv",
-        _ => "a file of a kind that isn't read: neither .csv.gz nor .parquet",
-    }
-}
-
-/// Whether the header of a loose CSV is that of a FOCUS export. Whatever else is wrong is found when it's read.
-fn header_is_focus(bucket: &dyn Bucket, key: &str, gzip: bool) -> Result<bool, SourceError> {
-    let Some(file) = bucket.open(key)? else { return Ok(false) };
-    let mut start = Vec::new();
-    let reader: Box<dyn Read> = if gzip { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) };
-    // A broken file is refused with its place when it's read; here only its first line matters.
-    let _ = reader.take(1 << 16).read_to_end(&mut start);
-    let text = String::from_utf8_lossy(&start);
-    Ok(is_focus(text.lines().next().unwrap_or_default().split(',').map(|name| name.trim_matches('"'))))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn keys_are_found_from_the_manifests_own_place() {
-        let legacy = Pointer::of("cur/R/20181101-20181201/R-Manifest.json").unwrap();
-        assert_eq!(
-            legacy.resolve("elsewhere/R/20181101-20181201/343e/R-1.csv.gz").unwrap(),
-            "cur/R/20181101-20181201/343e/R-1.csv.gz"
-        );
-        let exports = Pointer::of("metadata/BILLING_PERIOD=2026-04/E-Manifest.json").unwrap();
-        assert_eq!(
-            exports
-                .resolve("s3://b//P/E/data/BILLING_PERIOD=2026-04/2026-04-16T15:24:15.653Z-x/E-1.csv.gz")
-                .unwrap(),
-            "data/BILLING_PERIOD=2026-04/2026-04-16T15:24:15.653Z-x/E-1.csv.gz"
-        );
-        assert!(Pointer::of("cur/R/20181101-20181201/343e/R-Manifest.json").is_none());
-        for bad in
-            ["R/20181101-20181201/../../x.csv.gz", "R/20181001-20181101/a.csv.gz", "R/20181101-20181201//a"]
-        {
-            assert!(legacy.resolve(bad).is_err(), "{bad}");
-        }
-        for bad in ["s3://b/P/E/data/../../x.csv.gz", "s3://b/P/E/x.csv.gz"] {
-            assert!(exports.resolve(bad).is_err(), "{bad}");
-        }
-    }
-}

@@ -2,6 +2,7 @@ use crate::outcome::{Kind, kind_of_io};
 use crate::storage::StorageError;
 use apportion_core::csv::CsvProblem;
 use apportion_core::manifest::ManifestError;
+use apportion_model::BillingPeriod;
 
 /// Why a source can't be read. Every message says which object, and row and column where there is one.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +34,24 @@ pub enum SourceError {
         /// The reports' names.
         names: Vec<String>,
     },
+    /// Two reports of one name in two places.
+    #[error("two reports are called {report}: {}. Give the folder of the one that is meant as the source", manifests.join(" and "))]
+    SameName {
+        /// The name.
+        report: String,
+        /// A manifest of each.
+        manifests: Vec<String>,
+    },
+    /// Two manifests of one month that say different things.
+    #[error("report {report} has two manifests of {} that don't name the same delivery: {}. Move the one that isn't AWS's newest away, or copy both anew", period.month_text(), manifests.join(" and "))]
+    TwoManifests {
+        /// The report.
+        report: String,
+        /// The month.
+        period: BillingPeriod,
+        /// Both.
+        manifests: Vec<String>,
+    },
     /// A manifest can't be followed.
     #[error("{object}: {source}")]
     Manifest {
@@ -61,10 +80,24 @@ pub enum SourceError {
         /// The missing object.
         object: String,
     },
+    /// AWS is writing the report.
+    #[error(
+        "{object} says UPDATING: AWS is writing this report now. Nothing was read; run again when it says READY"
+    )]
+    NotReady {
+        /// The status table's key.
+        object: String,
+    },
     /// The source changed while it was read.
     #[error("{object} changed while it was read. Nothing was published; run again when the source is quiet")]
     Moved {
         /// What changed.
+        object: String,
+    },
+    /// The only file holds nothing at all.
+    #[error("{object}: the file is empty (0 bytes). Nothing was published; fetch the file again")]
+    Empty {
+        /// The object.
         object: String,
     },
     /// A compressed file is broken.
@@ -72,6 +105,18 @@ pub enum SourceError {
         "{object}: the gzip data are broken after {rows} rows: {problem}. Nothing was published; fetch the file again"
     )]
     Gzip {
+        /// The object.
+        object: String,
+        /// Whole rows read before that.
+        rows: u64,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A zip archive is broken, or isn't one of a cost report.
+    #[error(
+        "{object}: the zip archive can't be read after {rows} rows: {problem}. Nothing was published; fetch the file again, or ask who wrote it"
+    )]
+    Zip {
         /// The object.
         object: String,
         /// Whole rows read before that.
@@ -129,20 +174,6 @@ pub enum SourceError {
         /// The limit.
         limit: usize,
     },
-    /// Line items of several months in one loose file.
-    #[error(
-        "{object}, row {row}: the file holds line items of {first} and of {other}; a loose file of several months isn't read yet. Deliver from the report with its manifests, or cut the file by month"
-    )]
-    SeveralMonths {
-        /// The object.
-        object: String,
-        /// The row, from 1.
-        row: u64,
-        /// The month of the first line item.
-        first: String,
-        /// The other month.
-        other: String,
-    },
     /// Reading a file failed.
     #[error("{object}: {source}")]
     Io {
@@ -159,11 +190,16 @@ impl SourceError {
         match self {
             Self::Storage(error) => error.kind(),
             Self::NotFound { .. } => Kind::NotFound,
-            Self::Refused { .. } | Self::Ambiguous { .. } | Self::SeveralMonths { .. } => Kind::Usage,
-            Self::Missing { .. } | Self::Moved { .. } => Kind::SourceMoved,
+            Self::Refused { .. }
+            | Self::Ambiguous { .. }
+            | Self::SameName { .. }
+            | Self::TwoManifests { .. } => Kind::Usage,
+            Self::Missing { .. } | Self::Moved { .. } | Self::NotReady { .. } => Kind::SourceMoved,
             Self::Manifest { .. }
             | Self::Key { .. }
+            | Self::Empty { .. }
             | Self::Gzip { .. }
+            | Self::Zip { .. }
             | Self::Record { .. }
             | Self::Parquet { .. }
             | Self::Cell { .. }

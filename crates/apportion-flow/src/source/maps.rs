@@ -1,8 +1,8 @@
-use super::binding::snake;
+use super::binding::{Rows, snake};
 use super::error::SourceError;
 use apportion_core::columns::{ColumnId, known};
 use apportion_core::csv::Limits;
-use apportion_core::line_item::{Cells, OtherColumn, Texts};
+use apportion_core::line_item::{Cells, OtherColumn, Texts, row_in_object};
 use apportion_core::map::read_map;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -81,12 +81,10 @@ impl MapReader {
     }
 
     /// Fills the known columns that are keys of a map, and adds the others if they are wanted.
-    #[allow(clippy::too_many_arguments)] // Where it stands, what it reads, and the two it fills.
     pub(super) fn expand(
         &mut self,
         object: &str,
-        first_row: u64,
-        rows: usize,
+        rows: &Rows,
         map: &MapColumn,
         cells: &Cells,
         bound: &mut [Cells],
@@ -95,17 +93,17 @@ impl MapReader {
         if cells.is_blank() {
             return Ok(());
         }
-        let mut codes = Vec::with_capacity(rows);
+        let mut codes = Vec::with_capacity(rows.count);
         let mut distinct: HashMap<&[u8], u32> = HashMap::new();
         let mut maps: Vec<Pairs> = Vec::new();
-        for row in 0..rows {
+        for row in 0..rows.count {
             let cell = cells.get(row);
             let code = match distinct.get(cell) {
                 Some(code) => *code,
                 None => {
                     let pairs = self.read(map.map, cell).map_err(|problem| SourceError::Cell {
                         object: object.to_owned(),
-                        row: first_row + row as u64,
+                        row: row_in_object(rows.first, rows.offsets.as_deref(), row),
                         column: MAPS[map.map].0.to_owned(),
                         problem: format!("the text isn't a map: {problem}"),
                     })?;
@@ -156,8 +154,10 @@ impl MapReader {
             return Ok(Arc::clone(pairs));
         }
         let mut pairs: Vec<(Target, String)> = Vec::new();
-        for (key, text) in read_map(cell)? {
-            // Of several keys that are one column, the first that isn't blank counts.
+        let mut entries = read_map(cell)?;
+        entries.sort_by(|(left, _), (right, _)| left.cmp(right));
+        for (key, text) in entries {
+            // Of several keys that are one column, the first in byte order that isn't blank counts.
             if !text.is_empty()
                 && let Some(target) = self.target(map, key)
                 && !pairs.iter().any(|(filled, _)| *filled == target)

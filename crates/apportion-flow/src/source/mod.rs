@@ -5,17 +5,23 @@
 //! a kind, or go on behind a record it can't read.
 
 mod binding;
+mod columns;
 mod discover;
 mod error;
+mod loose;
 mod maps;
 mod observations;
+mod parquet_cells;
 mod parquet_file;
 mod pin;
+mod pointer;
 mod reader;
 
-pub use discover::{Discovery, FoundDelivery, FoundReport, Refusal, discover, refusal_of_loose};
+pub use columns::SourceColumn;
+pub use discover::{Discovery, FoundDelivery, FoundReport, Refusal, discover, discover_files};
 pub use error::SourceError;
+pub use loose::{months_of, refusal_of_loose};
 pub use observations::Observations;
 pub(crate) use pin::hex;
 pub use pin::{Pin, PinnedObject, hash_object, pin};
-pub use reader::{Peek, Reader, Wanted, peek};
+pub use reader::{Reader, Wanted, payer_of};

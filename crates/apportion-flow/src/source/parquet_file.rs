@@ -1,14 +1,10 @@
 use super::error::SourceError;
+use super::parquet_cells::{CellProblem, kind_of, texts_of};
 use apportion_core::line_item::{Cells, Texts};
-use apportion_model::Instant;
 use arrow_array::cast::AsArray;
-use arrow_array::types::{
-    Date32Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
-    TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType,
-    UInt8Type, UInt16Type, UInt32Type, UInt64Type,
-};
-use arrow_array::{Array, ArrayRef, ArrowPrimitiveType, RecordBatch};
-use arrow_schema::{DataType, Field, Schema, TimeUnit};
+use arrow_array::types::Int32Type;
+use arrow_array::{Array, ArrayRef, RecordBatch};
+use arrow_schema::{DataType, Field, Schema};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
@@ -25,7 +21,7 @@ const FETCH_AGAIN: &str = "Nothing was published; fetch the file again";
 
 /// A Parquet file, read batch by batch; strings stay coded where the file has them so.
 pub(super) struct ParquetFile {
-    object: Arc<str>,
+    pub(super) object: Arc<str>,
     metadata: ArrowReaderMetadata,
     file: File,
     reader: Option<ParquetRecordBatchReader>,
@@ -33,6 +29,8 @@ pub(super) struct ParquetFile {
     projected: Vec<usize>,
     /// The columns' names.
     pub(super) headers: Vec<String>,
+    /// Their types, as a schema names them.
+    pub(super) kinds: Vec<&'static str>,
     rows: u64,
     /// Dictionaries as texts, by column: consecutive batches share theirs.
     dictionaries: HashMap<usize, (ArrayRef, Arc<Texts>)>,
@@ -59,19 +57,20 @@ impl ParquetFile {
                 .map_err(|error| wrong(format!("the file isn't whole Parquet: {error}. {FETCH_AGAIN}")))?;
         let schema = plain.schema();
         let mut fields: Vec<Field> = Vec::with_capacity(schema.fields().len());
+        let mut kinds = Vec::with_capacity(schema.fields().len());
         for (place, field) in schema.fields().iter().enumerate() {
-            if let DataType::Map(..) | DataType::Struct(_) | DataType::List(_) = field.data_type() {
+            let Some(kind) = kind_of(field.data_type()) else {
                 // Not broken, only not read: a person must choose another source.
-                let nested =
-                    if matches!(field.data_type(), DataType::Map(..)) { "map" } else { "nested column" };
                 return Err(SourceError::Refused {
                     place: object.to_string(),
                     reasons: vec![format!(
-                        "  column {} is a {nested}: CUR 2.0 as Parquet is a kind that isn't read yet. Set the export to CSV, or read a legacy CUR",
+                        "  column {} has type {}, which no cost report has. Leave it out, or deliver from AWS's own report",
                         field.name(),
+                        field.data_type(),
                     )],
                 });
-            }
+            };
+            kinds.push(kind);
             let coded = field.data_type() == &DataType::Utf8 && is_coded(plain.metadata(), place);
             fields.push(if coded {
                 let kind = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
@@ -93,6 +92,7 @@ impl ParquetFile {
             reader: None,
             projected: Vec::new(),
             headers,
+            kinds,
             rows: 0,
             dictionaries: HashMap::new(),
         })
@@ -176,122 +176,17 @@ impl ParquetFile {
     }
 }
 
-/// Whether all chunks of a column are wholly dictionary encoded; others would be coded anew, at a cost.
+/// Whether all chunks of a flat column are wholly dictionary encoded; others would be coded anew, at a cost.
 fn is_coded(metadata: &ParquetMetaData, place: usize) -> bool {
+    let schema = metadata.file_metadata().schema_descr();
+    // Leaves are counted on from those of the nested columns before.
+    let leaf = (0..schema.num_columns()).find(|leaf| schema.get_column_root_idx(*leaf) == place);
+    let dictionary = [Encoding::RLE, Encoding::RLE_DICTIONARY, Encoding::PLAIN_DICTIONARY, Encoding::PLAIN];
     metadata.num_row_groups() > 0
         && metadata.row_groups().iter().all(|group| {
-            group.columns().get(place).is_some_and(|chunk| {
+            leaf.and_then(|leaf| group.columns().get(leaf)).is_some_and(|chunk| {
                 chunk.dictionary_page_offset().is_some()
-                    && chunk.encodings().all(|encoding| {
-                        matches!(
-                            encoding,
-                            Encoding::RLE
-                                | Encoding::RLE_DICTIONARY
-                                | Encoding::PLAIN_DICTIONARY
-                                | Encoding::PLAIN
-                        )
-                    })
+                    && chunk.encodings().all(|encoding| dictionary.contains(&encoding))
             })
         })
-}
-
-struct CellProblem {
-    row: usize,
-    text: String,
-}
-
-/// Every value as the text that CSV would have: docs/delivery-format.md, section 1.
-fn texts_of(array: &ArrayRef) -> Result<Texts, CellProblem> {
-    match array.data_type() {
-        DataType::Utf8 => Ok(each(array, |row| array.as_string::<i32>().value(row).as_bytes())),
-        DataType::LargeUtf8 => Ok(each(array, |row| array.as_string::<i64>().value(row).as_bytes())),
-        DataType::Binary => Ok(each(array, |row| array.as_binary::<i32>().value(row))),
-        DataType::LargeBinary => Ok(each(array, |row| array.as_binary::<i64>().value(row))),
-        DataType::Boolean => {
-            Ok(each(array, |row| if array.as_boolean().value(row) { &b"true"[..] } else { &b"false"[..] }))
-        }
-        DataType::Float64 => numbers::<Float64Type>(array, |value| (value.is_finite(), value == 0f64)),
-        DataType::Float32 => numbers::<Float32Type>(array, |value| (value.is_finite(), value == 0f32)),
-        DataType::Int8 => numbers::<Int8Type>(array, |_| (true, false)),
-        DataType::Int16 => numbers::<Int16Type>(array, |_| (true, false)),
-        DataType::Int32 => numbers::<Int32Type>(array, |_| (true, false)),
-        DataType::Int64 => numbers::<Int64Type>(array, |_| (true, false)),
-        DataType::UInt8 => numbers::<UInt8Type>(array, |_| (true, false)),
-        DataType::UInt16 => numbers::<UInt16Type>(array, |_| (true, false)),
-        DataType::UInt32 => numbers::<UInt32Type>(array, |_| (true, false)),
-        DataType::UInt64 => numbers::<UInt64Type>(array, |_| (true, false)),
-        DataType::Date32 => moments(array, |row| {
-            i64::from(array.as_primitive::<Date32Type>().value(row)).checked_mul(86_400_000)
-        }),
-        DataType::Timestamp(TimeUnit::Second, _) => {
-            moments(array, |row| array.as_primitive::<TimestampSecondType>().value(row).checked_mul(1000))
-        }
-        DataType::Timestamp(TimeUnit::Millisecond, _) => {
-            moments(array, |row| Some(array.as_primitive::<TimestampMillisecondType>().value(row)))
-        }
-        DataType::Timestamp(TimeUnit::Microsecond, _) => {
-            moments(array, |row| whole(array.as_primitive::<TimestampMicrosecondType>().value(row), 1000))
-        }
-        DataType::Timestamp(TimeUnit::Nanosecond, _) => {
-            moments(array, |row| whole(array.as_primitive::<TimestampNanosecondType>().value(row), 1_000_000))
-        }
-        DataType::Null => Ok(each(array, |_| &[])),
-        other => Err(CellProblem { row: 0, text: format!("the column has type {other}, which no CUR has") }),
-    }
-}
-
-fn whole(value: i64, unit: i64) -> Option<i64> {
-    (value % unit == 0).then(|| value / unit)
-}
-
-fn each<'a>(array: &ArrayRef, value: impl Fn(usize) -> &'a [u8]) -> Texts {
-    let mut texts = Texts::default();
-    for row in 0..array.len() {
-        texts.push(if array.is_null(row) { &[] } else { value(row) });
-    }
-    texts
-}
-
-/// `Display` of a double is its shortest round-trip decimal, in plain notation; only `-0` needs care.
-fn numbers<T>(array: &ArrayRef, look: impl Fn(T::Native) -> (bool, bool)) -> Result<Texts, CellProblem>
-where
-    T: ArrowPrimitiveType,
-    T::Native: std::fmt::Display,
-{
-    use std::io::Write;
-    let values = array.as_primitive::<T>();
-    let mut texts = Texts::default();
-    for row in 0..array.len() {
-        if array.is_null(row) {
-            texts.push(&[]);
-            continue;
-        }
-        let value = values.value(row);
-        match look(value) {
-            (false, _) => return Err(CellProblem { row, text: format!("{value} is not a finite number") }),
-            (_, true) => texts.push(b"0"),
-            _ => texts.push_with(|bytes| {
-                // Writing to a Vec can't fail.
-                let _ = write!(bytes, "{value}");
-            }),
-        }
-    }
-    Ok(texts)
-}
-
-fn moments(array: &ArrayRef, millis: impl Fn(usize) -> Option<i64>) -> Result<Texts, CellProblem> {
-    // Years 1 to 9999.
-    const RANGE: std::ops::Range<i64> = -62_135_596_800_000..253_402_300_800_000;
-    let mut texts = Texts::default();
-    for row in 0..array.len() {
-        if array.is_null(row) {
-            texts.push(&[]);
-            continue;
-        }
-        let moment = millis(row).filter(|millis| RANGE.contains(millis));
-        let text = "the timestamp is finer than a millisecond or outside the years 1 to 9999";
-        let moment = moment.ok_or_else(|| CellProblem { row, text: text.to_owned() })?;
-        texts.push_with(|bytes| Instant::from_millis(moment).write_to(bytes));
-    }
-    Ok(texts)
 }

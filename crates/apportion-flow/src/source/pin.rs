@@ -1,5 +1,6 @@
 use super::discover::FoundDelivery;
 use super::error::SourceError;
+use super::parquet_file::ParquetFile;
 use crate::storage::Bucket;
 use sha2::{Digest, Sha256};
 use std::io::Read;
@@ -22,7 +23,7 @@ pub struct Pin {
     pub objects: Vec<PinnedObject>,
     /// SHA-256 over all of them: docs/delivery-format.md, section 7.
     pub version: String,
-    /// The file time of the manifest (or the loose file), in milliseconds since 1970: the order of generations.
+    /// The file time of the manifest (or the newest loose file), in milliseconds since 1970: the order of generations.
     pub generation: i64,
 }
 
@@ -59,22 +60,24 @@ pub fn hash_object(bucket: &dyn Bucket, key: &str) -> Result<Option<PinnedObject
 /// Pins a delivery. The manifest is hashed first and looked at again last.
 ///
 /// # Errors
-/// A missing object, one that can't be read, or a manifest that changes meanwhile.
+/// A report that is being written, a missing object, one that can't be read, or a manifest that changes meanwhile.
 pub fn pin(bucket: &dyn Bucket, delivery: &FoundDelivery) -> Result<Pin, SourceError> {
     let missing = |key: &str| SourceError::Missing {
         manifest: delivery.manifest.clone().unwrap_or_else(|| bucket.place()),
         object: key.to_owned(),
     };
-    let pointer = delivery
-        .manifest
-        .as_deref()
-        .or_else(|| delivery.keys.first().map(String::as_str))
-        .unwrap_or_default();
-    let generation = bucket.info(pointer)?.ok_or_else(|| missing(pointer))?.modified;
-    // Whether everything is there is cheap to know, and worth knowing before the first gigabyte is hashed.
-    for key in &delivery.keys {
-        bucket.info(key)?.ok_or_else(|| missing(key))?;
+    if let Some(status) = &delivery.status {
+        check_status(bucket, status)?;
     }
+    // Whether everything is there is cheap to know, and worth knowing before the first gigabyte is hashed.
+    let mut newest = i64::MIN;
+    for key in &delivery.keys {
+        newest = newest.max(bucket.info(key)?.ok_or_else(|| missing(key))?.modified);
+    }
+    let generation = match &delivery.manifest {
+        Some(manifest) => bucket.info(manifest)?.ok_or_else(|| missing(manifest))?.modified,
+        None => newest,
+    };
     let mut objects = Vec::new();
     let mut version = Sha256::new();
     for key in delivery.manifest.iter().chain(&delivery.keys) {
@@ -88,6 +91,21 @@ pub fn pin(bucket: &dyn Bucket, delivery: &FoundDelivery) -> Result<Pin, SourceE
         objects.push(object);
     }
     Ok(Pin { objects, version: hex(&version.finalize()), generation })
+}
+
+/// Refuses a report that its status table says is being written. No lock, but AWS's word; anything else than
+/// `UPDATING` is no reason to wait.
+fn check_status(bucket: &dyn Bucket, key: &str) -> Result<(), SourceError> {
+    let Some(file) = bucket.open(key)? else { return Ok(()) };
+    let mut table = ParquetFile::open(key.into(), file)?;
+    table.project(&vec![true; table.headers.len()])?;
+    while let Some((_, rows, columns)) = table.next_batch()? {
+        let updating = |cell: &[u8]| cell.trim_ascii().eq_ignore_ascii_case(b"UPDATING");
+        if columns.iter().any(|cells| (0..rows).any(|row| updating(cells.get(row)))) {
+            return Err(SourceError::NotReady { object: key.to_owned() });
+        }
+    }
+    Ok(())
 }
 
 /// Lower-case hex digits.

@@ -1,6 +1,8 @@
-use super::binding::{Binding, snake};
+use super::binding::{Binding, Rows, snake};
+use super::columns::{ColumnList, SourceColumn};
 use super::discover::{FOCUS, FoundDelivery};
 use super::error::SourceError;
+use super::loose::Cut;
 use super::maps::MapReader;
 use super::observations::Observations;
 use super::parquet_file::ParquetFile;
@@ -9,9 +11,9 @@ use crate::csv_gz::{CsvGz, CsvGzError, columns_of};
 use crate::storage::Bucket;
 use apportion_core::columns::known;
 use apportion_core::csv::Limits;
-use apportion_core::line_item::{Batch, Cells, excerpt};
+use apportion_core::line_item::{Batch, Cells};
 use apportion_core::manifest::{Encoding, Kind, is_focus};
-use apportion_model::{AccountId, BillingPeriod, Instant};
+use apportion_model::AccountId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::sync::Arc;
@@ -25,34 +27,59 @@ pub struct Wanted {
     pub other: bool,
 }
 
-enum Open {
+pub(super) enum Open {
     Csv(Arc<str>, Box<CsvGz<File>>),
     Parquet(Box<ParquetFile>),
 }
 
 impl Open {
-    fn new(object: Arc<str>, encoding: Encoding, file: File) -> Result<Self, SourceError> {
-        Ok(match encoding {
-            Encoding::Parquet => Self::Parquet(Box::new(ParquetFile::open(object, file)?)),
-            _ => {
-                if file.metadata().is_ok_and(|meta| meta.len() == 0) {
-                    let problem = "the file is empty (0 bytes)".to_owned();
-                    return Err(SourceError::Gzip { object: object.to_string(), rows: 0, problem });
-                }
-                let csv = CsvGz::open(file).map_err(|error| csv_error(&object, error))?;
-                Self::Csv(object, Box::new(csv))
-            }
-        })
+    pub(super) fn new(object: Arc<str>, file: File) -> Result<Self, SourceError> {
+        let encoding = Encoding::of_key(&object);
+        if encoding == Encoding::Parquet {
+            return Ok(Self::Parquet(Box::new(ParquetFile::open(object, file)?)));
+        }
+        if file.metadata().is_ok_and(|meta| meta.len() == 0) {
+            return Err(SourceError::Empty { object: object.to_string() });
+        }
+        let csv = match encoding {
+            Encoding::CsvZip => CsvGz::open_zip(file),
+            Encoding::CsvGz => CsvGz::open(file),
+            _ => CsvGz::open_plain(file),
+        };
+        let csv = csv.map_err(|error| csv_error(&object, error))?;
+        Ok(Self::Csv(object, Box::new(csv)))
     }
 
-    fn headers(&self) -> &[String] {
+    /// A FOCUS export can't become a CUR.
+    pub(super) fn refuse_focus(&self, bucket: &dyn Bucket) -> Result<(), SourceError> {
+        if !is_focus(self.headers().iter().map(String::as_str)) {
+            return Ok(());
+        }
+        let object = match self {
+            Self::Csv(object, _) => object,
+            Self::Parquet(file) => &file.object,
+        };
+        Err(SourceError::Refused { place: bucket.place(), reasons: vec![format!("  {object}: {FOCUS}")] })
+    }
+
+    /// Each column's header with its type.
+    fn columns(&self) -> impl Iterator<Item = (&String, &'static str)> {
+        let kinds = match self {
+            Self::Csv(..) => &[][..],
+            Self::Parquet(file) => &file.kinds,
+        };
+        let headers = self.headers().iter().enumerate();
+        headers.map(|(place, header)| (header, kinds.get(place).copied().unwrap_or("string")))
+    }
+
+    pub(super) fn headers(&self) -> &[String] {
         match self {
             Self::Csv(_, file) => &file.headers,
             Self::Parquet(file) => &file.headers,
         }
     }
 
-    fn next(&mut self) -> Result<Option<(u64, usize, Vec<Cells>)>, SourceError> {
+    pub(super) fn next(&mut self) -> Result<Option<(u64, usize, Vec<Cells>)>, SourceError> {
         match self {
             Self::Csv(object, file) => {
                 let block = file.next_block().map_err(|error| csv_error(object, error))?;
@@ -67,6 +94,7 @@ fn csv_error(object: &str, error: CsvGzError) -> SourceError {
     let object = object.to_owned();
     match error {
         CsvGzError::Gzip { rows, problem } => SourceError::Gzip { object, rows, problem },
+        CsvGzError::Zip { rows, problem } => SourceError::Zip { object, rows, problem },
         CsvGzError::Record { row, problem } => SourceError::Record { object, row, problem },
         CsvGzError::Io(source) => SourceError::Io { object, source },
     }
@@ -79,9 +107,12 @@ pub struct Reader<'a> {
     pin: &'a Pin,
     /// The snake names of all files' columns, in order of first appearance; empty if they aren't wanted.
     pub source_columns: Vec<String>,
+    /// All files' columns, by name.
+    pub columns: Vec<SourceColumn>,
     /// What was seen besides.
     pub observations: Observations,
     wanted: Wanted,
+    cut: Cut,
     maps: MapReader,
     next_object: usize,
     current: Option<(Arc<str>, Open, Binding)>,
@@ -105,6 +136,8 @@ impl<'a> Reader<'a> {
             delivery,
             pin,
             source_columns: Vec::new(),
+            columns: Vec::new(),
+            cut: Cut::default(),
             observations: Observations::default(),
             wanted,
             maps: MapReader::default(),
@@ -113,15 +146,12 @@ impl<'a> Reader<'a> {
             object_rows: BTreeMap::new(),
         };
         let mut seen = BTreeSet::new();
+        let mut list = ColumnList::default();
         for key in &delivery.keys {
             let Some((object, open)) = reader.open(key)? else { continue };
+            open.refuse_focus(bucket)?;
             let headers = open.headers();
-            if is_focus(headers.iter().map(String::as_str)) {
-                return Err(SourceError::Refused {
-                    place: bucket.place(),
-                    reasons: vec![format!("  {key}: {FOCUS}")],
-                });
-            }
+            list.add(open.columns());
             let limit = Limits::default().columns;
             if headers.len() > limit {
                 return Err(SourceError::TooManyColumns {
@@ -138,6 +168,9 @@ impl<'a> Reader<'a> {
                 }
             }
         }
+        let (files, columns) = list.finish();
+        reader.observations.drift(files, &columns);
+        reader.columns = columns;
         Ok(reader)
     }
 
@@ -155,7 +188,7 @@ impl<'a> Reader<'a> {
             self.observations.note(format!("{key} is empty (0 bytes); the manifest lists other files"));
             return Ok(None);
         }
-        let open = Open::new(Arc::clone(&object), self.delivery.encoding, file)?;
+        let open = Open::new(Arc::clone(&object), file)?;
         Ok(Some((object, open)))
     }
 
@@ -169,21 +202,34 @@ impl<'a> Reader<'a> {
                 return Ok(None);
             }
             let Some((object, open, binding)) = &mut self.current else { continue };
-            match open.next()? {
-                Some((first_row, rows, cells)) => {
-                    let bound = binding.bind(object, first_row, rows, &cells, &mut self.maps)?;
-                    *self.object_rows.entry(object.to_string()).or_default() += rows as u64;
-                    return Ok(Some(Batch {
-                        object: Arc::clone(object),
-                        first_row,
-                        rows,
-                        known: bound.known,
-                        source: bound.source,
-                        other: bound.other,
-                    }));
+            let Some((first, count, mut cells)) = open.next()? else {
+                self.close()?;
+                continue;
+            };
+            let mut rows = Rows { first, count, offsets: None };
+            if self.delivery.kind == Kind::Files {
+                let starts = binding.period_starts(count, &cells);
+                let own = self.cut.rows_of(self.delivery.period, object, first, count, &starts)?;
+                if own.is_empty() {
+                    continue;
                 }
-                None => self.close()?,
+                if own.len() < count {
+                    cells = cells.iter().map(|cells| cells.select(&own)).collect();
+                    rows = Rows { first, count: own.len(), offsets: Some(own.into()) };
+                }
             }
+            binding.count_clashes(rows.count, &cells, &mut self.observations);
+            let bound = binding.bind(object, &rows, &cells, &mut self.maps)?;
+            *self.object_rows.entry(object.to_string()).or_default() += rows.count as u64;
+            return Ok(Some(Batch {
+                object: Arc::clone(object),
+                first_row: rows.first,
+                rows: rows.count,
+                offsets: rows.offsets,
+                known: bound.known,
+                source: bound.source,
+                other: bound.other,
+            }));
         }
     }
 
@@ -210,8 +256,11 @@ impl<'a> Reader<'a> {
     fn close(&mut self) -> Result<(), SourceError> {
         let Some((object, open, _)) = self.current.take() else { return Ok(()) };
         let read = match open {
-            Open::Csv(object, file) => Some(file.finish().map_err(|error| csv_error(&object, error))?.0),
-            Open::Parquet(_) => hash_object(self.bucket, &object)?.map(|now| now.sha256),
+            // Of an archive only the text's part went by.
+            Open::Csv(object, file) if Encoding::of_key(&object) != Encoding::CsvZip => {
+                Some(file.finish().map_err(|error| csv_error(&object, error))?.0)
+            }
+            Open::Csv(..) | Open::Parquet(_) => hash_object(self.bucket, &object)?.map(|now| now.sha256),
         };
         let pinned = self.pin.data().iter().find(|pinned| *pinned.key == *object).map(|pinned| pinned.sha256);
         if read.is_none() || read != pinned {
@@ -221,62 +270,40 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// What the first line item says of a delivery.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Peek {
-    /// The month of its bill.
-    pub period: Option<BillingPeriod>,
-    /// Its payer.
-    pub payer: Option<AccountId>,
-}
-
-/// Reads the first line item of a delivery.
+/// Reads the payer of a delivery's first line item; None if that names none.
 ///
 /// # Errors
 /// Files that can't be opened, and whatever keeps their first line items from being read.
-pub fn peek(
-    bucket: &dyn Bucket,
-    kind: Kind,
-    encoding: Encoding,
-    keys: &[String],
-) -> Result<Peek, SourceError> {
+pub fn payer_of(bucket: &dyn Bucket, delivery: &FoundDelivery) -> Result<Option<AccountId>, SourceError> {
     let columns = known().well_known();
-    for key in keys {
+    for key in &delivery.keys {
         let Some(file) = bucket.open(key)? else { continue };
-        if file.metadata().is_ok_and(|meta| meta.len() == 0) && keys.len() > 1 {
+        if file.metadata().is_ok_and(|meta| meta.len() == 0) && delivery.keys.len() > 1 {
             continue;
         }
-        let mut open = Open::new(key.as_str().into(), encoding, file)?;
-        if is_focus(open.headers().iter().map(String::as_str)) {
-            return Err(SourceError::Refused {
-                place: bucket.place(),
-                reasons: vec![format!("  {key}: {FOCUS}")],
-            });
-        }
+        let mut open = Open::new(key.as_str().into(), file)?;
+        open.refuse_focus(bucket)?;
         let binding = Binding::new(key, open.headers(), &[], false, &mut Observations::default())?;
+        let payers = binding.places_of(columns.payer_account).to_vec();
         if let Open::Parquet(file) = &mut open {
-            file.project(&binding.needed(file.headers.len()))?;
+            let mut needed = vec![false; file.headers.len()];
+            let starts = binding.places_of(columns.period_start);
+            payers.iter().chain(starts).for_each(|place| needed[*place] = true);
+            file.project(&needed)?;
         }
-        let Some((first, rows, cells)) = open.next()? else { continue };
-        let mut maps = MapReader::new(open.headers(), false);
-        let bound = binding.bind(key, first, rows, &cells, &mut maps)?.known;
-        let period = bound[columns.period_start.index()].get(0);
-        let payer = bound[columns.payer_account.index()].get(0);
-        let month = Instant::parse(period).and_then(BillingPeriod::of);
-        if kind == Kind::Files && month.is_none() {
-            return Err(SourceError::Cell {
-                object: key.clone(),
-                row: first,
-                column: "bill_billing_period_start_date".to_owned(),
-                problem: format!(
-                    "\"{}\" is not a timestamp, so the file's month isn't known",
-                    excerpt(period)
-                ),
-            });
+        let mut cut = Cut::default();
+        while let Some((first, rows, cells)) = open.next()? {
+            let row = if delivery.kind == Kind::Files {
+                let starts = binding.period_starts(rows, &cells);
+                cut.rows_of(delivery.period, key, first, rows, &starts)?.first().copied()
+            } else {
+                Some(0)
+            };
+            let Some(row) = row else { continue };
+            let payer = payers.iter().map(|place| cells[*place].get(row as usize));
+            let payer = payer.filter_map(|cell| std::str::from_utf8(cell).ok()).find(|cell| !cell.is_empty());
+            return Ok(payer.map(AccountId::from_data));
         }
-        let payer =
-            std::str::from_utf8(payer).ok().filter(|payer| !payer.is_empty()).map(AccountId::from_data);
-        return Ok(Peek { period: month, payer });
     }
-    Ok(Peek { period: None, payer: None })
+    Ok(None)
 }

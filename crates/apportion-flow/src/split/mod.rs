@@ -26,20 +26,6 @@ pub enum SplitError {
     /// A number that isn't one, or can't be summed exactly.
     #[error("{0}. Nothing was published; fetch the file again, or ask who wrote it")]
     Number(#[from] LedgerError),
-    /// A loose file with line items of two months.
-    #[error(
-        "{object}, row {row}: the file holds line items of {first} and of {other}; a loose file of several months isn't read yet. Deliver from the report with its manifests, or cut the file by month"
-    )]
-    SeveralMonths {
-        /// The object.
-        object: String,
-        /// The row, from 1.
-        row: u64,
-        /// The month that was begun.
-        first: BillingPeriod,
-        /// The other.
-        other: BillingPeriod,
-    },
 }
 
 impl SplitError {
@@ -47,7 +33,6 @@ impl SplitError {
     pub fn kind(&self) -> Kind {
         match self {
             Self::Date(_) | Self::Number(_) => Kind::Limit,
-            Self::SeveralMonths { .. } => Kind::Usage,
         }
     }
 }
@@ -76,8 +61,6 @@ pub struct UnassignedRow {
 pub struct Splitter {
     router: Router,
     lanes: Vec<Lanes>,
-    period: BillingPeriod,
-    one_month_only: bool,
     keys: FactsReader,
     ledger: Ledger,
     watch: Watch,
@@ -89,20 +72,11 @@ pub struct Splitter {
 }
 
 impl Splitter {
-    /// A splitter for one delivery. `one_month_only` refuses line items of other months (loose files).
-    pub fn new(
-        router: Router,
-        lanes: Vec<Lanes>,
-        exports: usize,
-        period: BillingPeriod,
-        one_month_only: bool,
-        watch: Watch,
-    ) -> Self {
+    /// A splitter for one delivery.
+    pub fn new(router: Router, lanes: Vec<Lanes>, exports: usize, watch: Watch) -> Self {
         Self {
             router,
             lanes,
-            period,
-            one_month_only,
             keys: FactsReader::default(),
             ledger: Ledger::default(),
             watch,
@@ -120,16 +94,6 @@ impl Splitter {
     /// A cell that must be read and can't be.
     pub fn split(&mut self, batch: &Batch) -> Result<(), SplitError> {
         self.router.periods(batch, &mut self.periods)?;
-        if self.one_month_only
-            && let Some(row) = self.periods.iter().position(|period| *period != self.period)
-        {
-            return Err(SplitError::SeveralMonths {
-                object: batch.object.to_string(),
-                row: batch.first_row + row as u64,
-                first: self.period,
-                other: self.periods[row],
-            });
-        }
         self.keys.read(batch, &self.periods, &mut self.facts)?;
         self.router.route(batch, &self.periods, &mut self.routes)?;
         self.ledger.book_source(&self.facts);

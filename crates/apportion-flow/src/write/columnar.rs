@@ -23,29 +23,38 @@ use xxhash_rust::xxh3::xxh3_128;
 
 /// Rows of a row group, so that its columns are long enough to compress and short enough to hold.
 const GROUP_ROWS: usize = 32_768;
-/// Text of a row group, in bytes, at which it ends although few rows are in it.
-const GROUP_BYTES: usize = 64 << 20;
+/// Bytes of a row group, before they are compressed, at which it ends although few rows are in it.
+const GROUP_BYTES: u64 = 44 << 20;
 /// Bytes at which a file ends.
 const FILE_BYTES: u64 = 40 << 20;
+/// Most bytes of a file: a row group that could make it larger begins the next. No row group is that large itself.
+const MOST_BYTES: u64 = 62 << 20;
+/// Bytes that a cell which isn't blank takes besides its text's own, before they are compressed: a length or a place in
+/// the dictionary, and what the double is longer than a number's text.
+const CELL_BYTES: u64 = 6;
 /// What the files say wrote them; no version, because two versions that write the same bytes are to write the same bytes.
 const CREATED_BY: &str = "apportion";
 /// Distinct texts of a column that are counted before their differences are summed up.
 const DISTINCT: usize = 4096;
 
-/// Writes the rows of an export as Parquet files; their numbers, places and what they hold come back, and what they
-/// can't hold.
+/// Writes the rows of an export as Parquet files. `done` gets each as soon as it is finished, so that no more than one
+/// has to wait; what they can't hold comes back.
 ///
 /// # Errors
-/// A disk that is full.
-pub fn write_parquet(
+/// A disk that is full, and what `done` returns.
+pub fn write_parquet<E: From<WriteError>>(
     rows: &WaitedRows,
     order: Order,
     folder: &Path,
-) -> Result<(Vec<SpooledFile>, Vec<Representation>), WriteError> {
+    done: &mut dyn FnMut(SpooledFile) -> Result<(), E>,
+) -> Result<Vec<Representation>, E> {
     std::fs::create_dir_all(folder).map_err(|source| io_error(folder, "making the folder", source))?;
     let mut writer = FilesWriter::new(rows, folder);
-    rows.for_each_in_order(order, &mut |cells| writer.push(cells))?;
-    writer.finish()
+    rows.for_each_in_order::<E>(order, &mut |cells| {
+        writer.push(cells)?.into_iter().try_for_each(&mut *done)
+    })?;
+    writer.finish()?.into_iter().try_for_each(done)?;
+    Ok(writer.into_representation())
 }
 
 fn io_error(path: &Path, doing: &'static str, source: std::io::Error) -> WriteError {
@@ -70,9 +79,9 @@ struct FilesWriter<'a> {
     schema: SchemaRef,
     columns: Vec<ColumnCells>,
     rows_in_group: usize,
-    bytes_in_group: usize,
+    bytes_in_group: u64,
     open: Option<(SpooledFile, ArrowWriter<File>)>,
-    done: Vec<SpooledFile>,
+    begun: u32,
     hashed: Vec<u8>,
     rows_hash: u128,
 }
@@ -90,13 +99,14 @@ impl<'a> FilesWriter<'a> {
             rows_in_group: 0,
             bytes_in_group: 0,
             open: None,
-            done: Vec::new(),
+            begun: 0,
             hashed: Vec::new(),
             rows_hash: 0,
         }
     }
 
-    fn push(&mut self, cells: &[(usize, &[u8])]) -> Result<(), WriteError> {
+    /// Adds a row; files that are finished with it come back.
+    fn push(&mut self, cells: &[(usize, &[u8])]) -> Result<Vec<SpooledFile>, WriteError> {
         self.hashed.clear();
         let mut rest = cells;
         for (place, column) in self.columns.iter_mut().enumerate() {
@@ -109,26 +119,31 @@ impl<'a> FilesWriter<'a> {
             };
             column.push(cell, &mut self.hashed);
             self.hashed.push(CELL_END);
-            self.bytes_in_group += cell.len();
+            self.bytes_in_group += if cell.is_empty() { 0 } else { cell.len() as u64 + CELL_BYTES };
         }
         self.rows_hash = self.rows_hash.wrapping_add(xxh3_128(&self.hashed));
         self.rows_in_group += 1;
         if self.rows_in_group >= GROUP_ROWS || self.bytes_in_group >= GROUP_BYTES {
-            self.end_group()?;
+            return self.end_group();
         }
-        Ok(())
+        Ok(Vec::new())
     }
 
-    fn end_group(&mut self) -> Result<(), WriteError> {
+    fn end_group(&mut self) -> Result<Vec<SpooledFile>, WriteError> {
         let mut columns: Vec<ArrayRef> = self.columns.iter_mut().map(ColumnCells::take).collect();
         if self.columns.is_empty() {
             columns.clear();
         }
         let batch = RecordBatch::try_new(Arc::clone(&self.schema), columns).map_err(compress_error)?;
+        let written = self.open.as_ref().map_or(0, |(_, writer)| writer.bytes_written() as u64);
+        let mut done = Vec::new();
+        if written + self.bytes_in_group > MOST_BYTES {
+            done.extend(self.end_file()?);
+        }
         if self.open.is_none() {
             self.open = Some(self.begin_file()?);
         }
-        let Some((file, writer)) = &mut self.open else { return Ok(()) };
+        let Some((file, writer)) = &mut self.open else { return Ok(done) };
         plant::write_point();
         writer
             .write(&batch)
@@ -138,13 +153,14 @@ impl<'a> FilesWriter<'a> {
         file.rows_hash = file.rows_hash.wrapping_add(self.rows_hash);
         (self.rows_in_group, self.bytes_in_group, self.rows_hash) = (0, 0, 0);
         if writer.bytes_written() as u64 >= FILE_BYTES {
-            self.end_file()?;
+            done.extend(self.end_file()?);
         }
-        Ok(())
+        Ok(done)
     }
 
-    fn begin_file(&self) -> Result<(SpooledFile, ArrowWriter<File>), WriteError> {
-        let number = self.done.len() as u32 + 1;
+    fn begin_file(&mut self) -> Result<(SpooledFile, ArrowWriter<File>), WriteError> {
+        self.begun += 1;
+        let number = self.begun;
         let path: PathBuf = self.folder.join(format!("{number:05}.snappy.parquet"));
         plant::write_point();
         let file = File::create_new(&path).map_err(|source| io_error(&path, "making the file", source))?;
@@ -160,8 +176,8 @@ impl<'a> FilesWriter<'a> {
         Ok((SpooledFile { number, path, bytes: 0, rows: 0, rows_hash: 0 }, writer))
     }
 
-    fn end_file(&mut self) -> Result<(), WriteError> {
-        let Some((mut info, writer)) = self.open.take() else { return Ok(()) };
+    fn end_file(&mut self) -> Result<Option<SpooledFile>, WriteError> {
+        let Some((mut info, writer)) = self.open.take() else { return Ok(None) };
         plant::write_point();
         let mut file = writer.into_inner().map_err(|error| parquet_error(&info.path, error))?;
         file.flush().map_err(|source| io_error(&info.path, "writing", source))?;
@@ -169,18 +185,21 @@ impl<'a> FilesWriter<'a> {
         if strikes(Plant::WriteByte) {
             super::spool::spoil(&info.path);
         }
-        self.done.push(info);
-        Ok(())
+        Ok(Some(info))
     }
 
-    fn finish(mut self) -> Result<(Vec<SpooledFile>, Vec<Representation>), WriteError> {
-        // An export without a row is a file with columns and without rows.
-        if self.rows_in_group > 0 || self.done.is_empty() && self.open.is_none() {
-            self.end_group()?;
+    /// Ends the last file; an export without a row is a file with columns and without rows.
+    fn finish(&mut self) -> Result<Vec<SpooledFile>, WriteError> {
+        let mut done = Vec::new();
+        if self.rows_in_group > 0 || self.begun == 0 {
+            done.extend(self.end_group()?);
         }
-        self.end_file()?;
-        let told = self.columns.into_iter().filter_map(ColumnCells::into_representation).collect();
-        Ok((self.done, told))
+        done.extend(self.end_file()?);
+        Ok(done)
+    }
+
+    fn into_representation(self) -> Vec<Representation> {
+        self.columns.into_iter().filter_map(ColumnCells::into_representation).collect()
     }
 }
 

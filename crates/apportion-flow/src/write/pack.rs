@@ -16,7 +16,8 @@ pub(super) const WINDOW_ROWS: usize = 4096;
 /// Windows that fill a file of one gzip member.
 const WINDOWS_OF_SINGLE: usize = 4;
 /// Text of a window, in bytes, when it is full although few rows are in it: such rows are no line items that AWS writes.
-pub(super) const WINDOW_BYTES: usize = 32 << 20;
+/// With the longest row behind that, a window fits into a file.
+pub(super) const WINDOW_BYTES: usize = 44 << 20;
 /// Text of a gzip member, in bytes, when it ends.
 const MEMBER_BYTES: usize = 1 << 20;
 

@@ -6,8 +6,10 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-/// Compressed bytes at which a file ends. With the largest window that can follow, files stay below 64 MiB.
+/// Compressed bytes at which a file ends.
 const FILE_BYTES: u64 = 40 << 20;
+/// Most bytes of a file: a window that would make it larger begins the next. No window is that large itself.
+const MOST_BYTES: u64 = 63 << 20;
 
 /// What the name of every spool's own folder begins with.
 const PREFIX: &str = "apportion-spool-";
@@ -92,16 +94,22 @@ impl Spool {
         &self.lanes[lane].folder
     }
 
-    /// Appends packed rows to a lane's file, and hands the file back if it is finished with that.
+    /// Appends packed rows to a lane's file, and hands back what is finished: the file that they didn't fit into any
+    /// more, and their own if it is full with them.
     ///
     /// # Errors
     /// A full spool or disk.
-    pub fn append(&mut self, lane: usize, packed: &Packed) -> Result<Option<SpooledFile>, WriteError> {
+    pub fn append(&mut self, lane: usize, packed: &Packed) -> Result<Vec<SpooledFile>, WriteError> {
         let single = self.lanes[lane].single;
+        let growing = self.lanes[lane].growing.as_ref().map_or(0, |growing| growing.info.bytes);
+        let mut done = Vec::new();
+        if growing + packed.bytes.len() as u64 > MOST_BYTES {
+            done.extend(Self::end(&mut self.lanes[lane])?);
+        }
         self.begin(lane, !single)?;
         self.reserve(packed.bytes.len() as u64)?;
         let lane = &mut self.lanes[lane];
-        let Some(growing) = &mut lane.growing else { return Ok(None) };
+        let Some(growing) = &mut lane.growing else { return Ok(done) };
         plant::write_point();
         growing
             .file
@@ -110,10 +118,10 @@ impl Spool {
         growing.info.bytes += packed.bytes.len() as u64;
         growing.info.rows += packed.rows;
         growing.info.rows_hash = growing.info.rows_hash.wrapping_add(packed.rows_hash);
-        if growing.info.bytes < FILE_BYTES && !single {
-            return Ok(None);
+        if growing.info.bytes >= FILE_BYTES || single {
+            done.extend(Self::end(lane)?);
         }
-        Self::end(lane)
+        Ok(done)
     }
 
     /// The name of a new file in which a lane's window may park its text until it is packed. Parked text is bounded

@@ -229,6 +229,9 @@ impl WaitingLane {
         reserve: &mut dyn FnMut(u64) -> Result<(), WriteError>,
     ) -> Result<WaitedRows, WriteError> {
         reserve(self.flush()?)?;
+        if self.contract != Contract::Eco && strikes(Plant::ColumnStray) {
+            self.new_column("resource_tags_user_planted", "resourceTags/user:planted", None);
+        }
         let fixed = self.contract.fixed().len();
         let mut order: Vec<usize> = (fixed..self.columns.len()).collect();
         order.sort_by(|left, right| self.columns[*left].export.name.cmp(&self.columns[*right].export.name));

@@ -58,6 +58,7 @@ fn requests(settings: &Settings) -> anyhow::Result<Vec<AuditRequest>> {
             source_name: source.name.clone(),
             source_in_report_ids: source.named,
             report: source.report.clone(),
+            files: named.kind == apportion_flow::run::SourceKindWanted::Files,
             periods: settings.periods.clone(),
             locked: locked(settings, &source.name)?,
             customers: customers

@@ -31,7 +31,7 @@ pub(crate) struct SourceEntry {
     /// Its name, which becomes part of the report ids; may be left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) name: Option<String>,
-    /// `auto`: found from the objects.
+    /// `auto`: found from the objects. `files`: all loose files of the folder are one report.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) kind: Option<String>,
     /// Which report, where there are several.

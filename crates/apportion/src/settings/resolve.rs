@@ -8,7 +8,7 @@ use apportion_core::mask::MaskKey;
 use apportion_core::money::Fraction;
 use apportion_core::route::Membership;
 use apportion_flow::run::periods::PeriodsRequest;
-use apportion_flow::run::{Customer, DeliverRequest, SourceRequest, SpoolRequest, Target};
+use apportion_flow::run::{Customer, DeliverRequest, SourceKindWanted, SourceRequest, SpoolRequest, Target};
 use apportion_flow::storage::{Bucket, Folder};
 use apportion_model::{BillingPeriod, CustomerId, SourceName};
 use std::collections::{BTreeMap, BTreeSet};
@@ -42,6 +42,7 @@ pub(crate) struct SourceSetting {
     pub(crate) name: SourceName,
     pub(crate) named: bool,
     pub(crate) report: Option<String>,
+    pub(crate) kind: SourceKindWanted,
 }
 
 /// The mask key, and where it was read.
@@ -196,16 +197,21 @@ impl Resolver<'_> {
     fn source(&self, entry: SourceEntry, origin: &Origin) -> anyhow::Result<SourceSetting> {
         let name = entry.name.as_deref().map(SourceName::new).transpose();
         let name = name.map_err(|error| usage(format!("source: {error}")))?;
-        if let Some(kind) = entry.kind.as_deref().filter(|kind| *kind != "auto") {
-            return Err(usage(format!(
-                "source: kind = {kind:?} isn't known in this version; it can be auto (the kind is found from the objects)"
-            )));
-        }
+        let kind = match entry.kind.as_deref() {
+            None | Some("auto") => SourceKindWanted::Auto,
+            Some("files") => SourceKindWanted::Files,
+            Some(kind) => {
+                return Err(usage(format!(
+                    "source: kind = {kind:?} isn't known in this version; it can be auto (the kind is found from the objects) or files (all loose files of a folder are one report)"
+                )));
+            }
+        };
         Ok(SourceSetting {
             path: self.path(&entry.url, origin)?,
             named: name.is_some(),
             name: name.unwrap_or_else(SourceName::unnamed),
             report: entry.report,
+            kind,
         })
     }
 
@@ -500,6 +506,7 @@ impl SourceSetting {
             named: self.named,
             report: self.report.clone(),
             object,
+            kind: self.kind,
         }
     }
 }

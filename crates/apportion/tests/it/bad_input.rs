@@ -7,7 +7,7 @@ use serde_json::json;
 const OBJECT: &str = "cur/rpt/20250301-20250401/a2/rpt-1.csv.gz";
 
 /// A place with a good delivery, and the source taken away.
-fn delivered() -> Place {
+pub fn delivered() -> Place {
     let place = Place::new();
     place.two_customers();
     place.report("a1", &[small_csv(30).as_bytes()]);
@@ -18,7 +18,7 @@ fn delivered() -> Place {
 
 /// Delivers from what `spoil` writes; everything else must be as before.
 #[track_caller]
-fn refused(code: i32, words: &[&str], spoil: impl FnOnce(&Place)) -> Said {
+pub fn refused(code: i32, words: &[&str], spoil: impl FnOnce(&Place)) -> Said {
     let place = delivered();
     spoil(&place);
     fails(&place, code, words)
@@ -100,7 +100,6 @@ fn a_key_that_leads_out_of_the_folder() {
     for key in [
         "cur/rpt/20250301-20250401/../../../../secret.csv.gz",
         "cur/rpt/20250301-20250401/a2/../../../../../secret.csv.gz",
-        "cur/rpt/20250301-20250401//etc/secret.csv.gz",
         "/etc/secret.csv.gz",
     ] {
         refused(13, &[MANIFEST, key, "Nothing was read", "check who wrote this manifest"], |place| {
@@ -113,11 +112,20 @@ fn a_key_that_leads_out_of_the_folder() {
     }
 }
 
+/// A folder has no empty parts: two keys that differ in those only are one.
 #[test]
 fn a_key_that_is_named_twice() {
-    refused(13, &[MANIFEST, "is named twice"], |place| {
+    for twice in ["rpt-1.csv.gz", "/rpt-1.csv.gz"] {
+        refused(13, &[MANIFEST, "is named twice"], |place| {
+            place.report("a2", &[small_csv(3).as_bytes()]);
+            let text = manifest("a2", &["rpt-1.csv.gz", twice]);
+            place.write(&format!("source/{MANIFEST}"), text.to_string());
+        });
+    }
+    refused(5, &[MANIFEST, "names cur/rpt/20250301-20250401/etc/secret.csv.gz", "isn't there"], |place| {
         place.report("a2", &[small_csv(3).as_bytes()]);
-        let text = manifest("a2", &["rpt-1.csv.gz", "rpt-1.csv.gz"]);
+        let mut text = manifest("a2", &[]);
+        text["reportKeys"] = json!(["cur/rpt/20250301-20250401//etc/secret.csv.gz"]);
         place.write(&format!("source/{MANIFEST}"), text.to_string());
     });
 }
@@ -222,25 +230,18 @@ fn a_file_of_nothing() {
 }
 
 #[test]
-fn a_loose_file_of_several_months() {
-    let february = row(9, "111122223333", 1, "1").replace("2025-03-01T00:00:00Z,1", "2025-02-01T00:00:00Z,1");
-    let text = format!("{}{february}\n", small_csv(8));
-    let words = [
-        "all.csv.gz",
-        "row 9",
-        "20250301-20250401",
-        "20250201-20250301",
-        "several months",
-        "cut the file by month",
-    ];
-    refused(2, &words, |place| place.write("source/all.csv.gz", gzip(text.as_bytes())));
-}
-
-#[test]
 fn a_loose_file_without_a_month() {
     let text = small_csv(3).replace("2025-03-01T00:00:00Z,1", ",1");
     let words = ["all.csv.gz", "row 1", "bill_billing_period_start_date", "month isn't known"];
     refused(13, &words, |place| place.write("source/all.csv.gz", gzip(text.as_bytes())));
+    // Not only the first line item: a file of several months is cut by it.
+    let text = format!(
+        "{}{}\n",
+        small_csv(8),
+        row(9, "111122223333", 1, "1").replace("2025-03-01T00:00:00Z,1", ",1")
+    );
+    let words = ["all.csv", "row 9", "bill_billing_period_start_date", "month isn't known"];
+    refused(13, &words, |place| place.write("source/all.csv", &text));
 }
 
 #[test]
@@ -301,7 +302,7 @@ fn not_a_number_in_parquet() {
 }
 
 /// Two line items, of which the second costs this.
-fn small_parquet(cost: f64) -> Vec<u8> {
+pub fn small_parquet(cost: f64) -> Vec<u8> {
     use arrow_array::{ArrayRef, Float64Array, RecordBatch, StringArray};
     use std::sync::Arc;
     let text = |value: &str| Arc::new(StringArray::from(vec![value; 2])) as ArrayRef;
@@ -323,19 +324,22 @@ fn small_parquet(cost: f64) -> Vec<u8> {
     bytes
 }
 
-/// CUR 2.0 as Parquet has maps as columns of their own type; that kind isn't read yet, which is nobody's fault.
+/// Lists stand in no cost report: what their text would be, nothing says.
 #[test]
-fn a_map_in_parquet() {
-    use arrow_array::{Array, ArrayRef, RecordBatch, StringArray, StructArray};
+fn a_list_in_parquet() {
+    use arrow_array::builder::{ListBuilder, StringBuilder};
+    use arrow_array::{Array, RecordBatch};
     use std::sync::Arc;
-    let inner = Arc::new(StringArray::from(vec!["x"])) as ArrayRef;
-    let nested = StructArray::try_from(vec![("sku", inner)]).unwrap();
-    let batch = RecordBatch::try_from_iter([("product", Arc::new(nested) as Arc<dyn Array>)]).unwrap();
+    let mut lists = ListBuilder::new(StringBuilder::new());
+    lists.values().append_value("x");
+    lists.append(true);
+    let lists = Arc::new(lists.finish()) as Arc<dyn Array>;
+    let batch = RecordBatch::try_from_iter([("product", lists)]).unwrap();
     let mut bytes = Vec::new();
     let mut writer = parquet::arrow::ArrowWriter::try_new(&mut bytes, batch.schema(), None).unwrap();
     writer.write(&batch).unwrap();
     writer.close().unwrap();
-    refused(2, &["x.parquet", "product", "isn't read yet", "Set the export to CSV"], |place| {
+    refused(2, &["x.parquet", "product", "List", "which no cost report has"], |place| {
         place.write("source/x.parquet", &bytes);
     });
 }

@@ -21,13 +21,13 @@ const APRIL: &str = "20250401-20250501";
 /// Each account's export, whether its line items are long, and how many there are. Long ones make a second file.
 const ACCOUNTS: [(&str, &str, bool, usize); 5] = [
     ("011122223333", "acme", true, 12_000),
-    ("111122223333", "acme", true, 4_000),
+    ("111122223333", "acme", true, 2_000),
     ("444455556666", "beta", false, 6_000),
     ("777788889999", "gamma-777788889999", false, 4_000),
     ("077788889999", "gamma-077788889999", false, 3),
 ];
 /// Bytes of a long line item's description.
-const LONG: usize = 4_000;
+const LONG: usize = 5_000;
 const CUSTOMERS: [(&str, &str); 3] = [
     ("acme", "accounts = [\"011122223333\", \"111122223333\"]"),
     ("beta", "accounts = [\"444455556666\"]"),
@@ -119,11 +119,13 @@ fn write_source(place: &Place, accounts: &[(&str, &str, bool, usize)]) -> Dues {
     dues
 }
 
-fn write_settings(place: &Place, formats: &str) {
+fn write_settings(place: &Place) {
     let mut text = "[[source]]\nurl = \"source\"\n\n[msp]\nurl = \"msp\"\n".to_owned();
     for (id, accounts) in CUSTOMERS {
         text.push_str(&format!(
-            "\n[[customer]]\nid = \"{id}\"\n{accounts}\n[customer.deliver]\nurl = \"targets/{id}\"\nformats = {formats}\n"
+            "\n[[customer]]\nid = \"{id}\"\n{accounts}\n[customer.deliver]\nurl = \"targets/{id}\"\n\
+             formats = [\"csv.gz\", \"parquet\"]\ngzip = \"{}\"\n",
+            if id == "gamma" { "single" } else { "multi-member" }
         ));
     }
     place.write("apportion.toml", text);
@@ -155,7 +157,7 @@ fn has(name: &str) -> bool {
     there
 }
 
-fn consumers(with_parquet: bool) -> Vec<Consumer> {
+fn consumers() -> Vec<Consumer> {
     let mut consumers = Vec::new();
     let mut add = |name, command: &[&Path], types| {
         consumers.push(Consumer {
@@ -181,16 +183,14 @@ fn consumers(with_parquet: bool) -> Vec<Consumer> {
         with_python("Polars", &python, "polars", None);
         with_python("pandas", &python, "pandas", None);
         with_python("pyarrow", &python, "pyarrow", None);
-        if with_parquet {
-            let types = ["VARCHAR", "DOUBLE", "TIMESTAMP WITH TIME ZONE"];
-            with_python("DuckDB, Parquet", &python, "duckdb", Some(types));
-            let types = ["String", "Float64", "Datetime(time_unit='ms', time_zone='UTC')"];
-            with_python("Polars, Parquet", &python, "polars", Some(types));
-            let types = ["str", "float64", "datetime64[ms, UTC]"];
-            with_python("pandas, Parquet", &python, "pandas", Some(types));
-            let types = ["string", "double", "timestamp[ms, tz=UTC]"];
-            with_python("pyarrow, Parquet", &python, "pyarrow", Some(types));
-        }
+        let types = ["VARCHAR", "DOUBLE", "TIMESTAMP WITH TIME ZONE"];
+        with_python("DuckDB, Parquet", &python, "duckdb", Some(types));
+        let types = ["String", "Float64", "Datetime(time_unit='ms', time_zone='UTC')"];
+        with_python("Polars, Parquet", &python, "polars", Some(types));
+        let types = ["str", "float64", "datetime64[ms, UTC]"];
+        with_python("pandas, Parquet", &python, "pandas", Some(types));
+        let types = ["string", "double", "timestamp[ms, tz=UTC]"];
+        with_python("pyarrow, Parquet", &python, "pyarrow", Some(types));
     }
     if has("java") {
         add("Java's GZIPInputStream", &["java".as_ref(), &script("ReadExport.java"), "file".as_ref()], None);
@@ -214,11 +214,7 @@ impl Consumer {
 fn consumers_read_every_export_to_the_last_decimal() {
     let place = Place::new();
     let dues = write_source(&place, &ACCOUNTS);
-    write_settings(&place, "[\"csv.gz\", \"parquet\"]");
-    let with_parquet = place.run(&["config", "check"]).code == 0;
-    if !with_parquet {
-        write_settings(&place, "[\"csv.gz\"]");
-    }
+    write_settings(&place);
     place.run(&["deliver", "--no-progress", "-q"]).expect(0);
     let schema = place.run(&["schema", "eco", "-o", "json"]).expect(0).json();
     let mut first_members = BTreeMap::new();
@@ -227,8 +223,8 @@ fn consumers_read_every_export_to_the_last_decimal() {
     }
     let files: Vec<usize> = first_members.values().map(|(files, _)| *files).collect();
     assert!(files.contains(&2), "no export has several files: {files:?}");
-    assert!(first_members.values().filter(|(_, rows)| *rows > 0).count() >= 3, "{first_members:?}");
-    let consumers = consumers(with_parquet);
+    assert!(first_members.values().filter(|(_, rows)| *rows > 0).count() >= 2, "{first_members:?}");
+    let consumers = consumers();
     let page = fs::read_to_string(workspace().join("docs/formats.md")).unwrap();
     for consumer in &consumers {
         assert!(page.contains(&format!("\n| {} | ", consumer.name)), "docs/formats.md: {}", consumer.name);
@@ -311,9 +307,7 @@ fn compare(
         let sum = add(&costs);
         assert_eq!(add(&[text_of(&found["cost"]).to_owned()]), sum, "{name} {key} {account}: cost");
         if let Some(float) = found["float"].as_f64() {
-            let size: f64 = costs.iter().map(|cost| cost.parse::<f64>().unwrap().abs()).sum();
-            let off = (float - sum.parse::<f64>().unwrap()).abs();
-            assert!(off <= size * 1e-12, "{name} {key} {account}: {float} instead of {sum}");
+            assert!(near(float, &sum, &costs), "{name} {key} {account}: {float} instead of {sum}");
         }
         rows += due.rows;
     }
@@ -324,6 +318,13 @@ fn compare(
     }
     check_columns(consumer, key, &export["columns"], schema);
     rows
+}
+
+/// Whether a sum of floats is as near to the exact one as the size of what was summed allows.
+#[allow(clippy::float_arithmetic)] // What others sum as floats can only be compared so.
+fn near(float: f64, sum: &str, costs: &[String]) -> bool {
+    let size: f64 = costs.iter().map(|cost| cost.parse::<f64>().unwrap().abs()).sum();
+    (float - sum.parse::<f64>().unwrap()).abs() <= size * 1e-12
 }
 
 fn check_columns(consumer: &Consumer, key: &str, found: &Value, schema: &Value) {
@@ -339,6 +340,46 @@ fn check_columns(consumer: &Consumer, key: &str, found: &Value, schema: &Value) 
         };
         assert_eq!(found[1], kind, "{} {key}: {}", consumer.name, found[0]);
     }
+}
+
+/// The FinOps Foundation's converter of cost reports to FOCUS knows a CUR's columns by name, and refuses one in which
+/// those it needs are missing. `APPORTION_FOCUS_PYTHON` names a Python that has it.
+#[test]
+fn a_converter_of_cost_reports_finds_every_line_item_and_its_cost() {
+    let Some(python) = std::env::var_os("APPORTION_FOCUS_PYTHON").map(PathBuf::from) else {
+        skip("focus", "APPORTION_FOCUS_PYTHON names no Python with focus-converter");
+        return;
+    };
+    let place = Place::new();
+    let make = "demo make --out msp --rows 20000 --accounts 12 --customers 3 --months 1 --no-progress -q";
+    place.run(&make.split(' ').collect::<Vec<_>>()).expect(0);
+    let deliver = "deliver --source msp/source --target target --accounts all --customer everyone \
+                   --contract source --formats parquet --no-progress -q";
+    place.run(&deliver.split_whitespace().collect::<Vec<_>>()).expect(0);
+    let command = [python, script("read_export.py"), "focus".into(), "parquet".into()];
+    let converter = Consumer { name: "focus-converter", command: command.into(), types: None };
+    let told = converter.read(&place.at("target"));
+    let exports = told["exports"].as_object().unwrap();
+    assert_eq!(exports.len(), 1);
+    let accounts: Vec<&Value> =
+        exports.values().flat_map(|export| export["accounts"].as_object().unwrap().values()).collect();
+    let rows: u64 = accounts.iter().map(|of| of["rows"].as_u64().unwrap()).sum();
+    let costs: Vec<String> = accounts.iter().map(|of| text_of(&of["cost"]).to_owned()).collect();
+    let proof: Value = {
+        let (_, bytes) =
+            place.tree("target").into_iter().find(|(key, _)| key.ends_with("-Proof.json")).unwrap();
+        serde_json::from_slice(&bytes).unwrap()
+    };
+    // What it calls billed is the net cost; the bill of the demo has one for each line item.
+    let due = proof["totals"].as_array().unwrap().iter();
+    let due = due.map(|of| text_of(&of["sums"]["line_item_net_unblended_cost"]).to_owned());
+    assert_eq!(add(&costs), add(&due.collect::<Vec<_>>()));
+    assert_eq!(proof["rows"], rows);
+    println!(
+        "focus-converter {}: {rows} rows of {} accounts, exact",
+        text_of(&told["version"]),
+        accounts.len()
+    );
 }
 
 // ---- readers that stop ----

@@ -1,7 +1,7 @@
 //! The tiny reports of testdata/, one oddity each: planned, delivered, verified, audited, and compared with what was
 //! looked at and found right. `APPORTION_BLESS=1` writes what is found instead.
 
-use crate::support::{MANIFEST, PERIOD_FOLDER, Place, Said, gunzip, gzip, manifest, testdata};
+use crate::support::{MANIFEST, PERIOD_FOLDER, Place, Said, gunzip, gzip, manifest, testdata, zip};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -97,6 +97,15 @@ fn lay_out(folder: &Path, place: &Place) {
     let shared = |name: &str| fs::read(testdata().join(name)).unwrap();
     place.write("apportion.toml", own("settings.toml").unwrap_or_else(|| shared("settings.toml")));
     place.write("mask.key", shared("mask.key"));
+    if let Some(list) = own("objects.txt") {
+        // Each line: an object's key, and the file that it is made of by its ending.
+        for line in String::from_utf8(list).unwrap().lines() {
+            let (key, file) = line.split_once(" <- ").unwrap();
+            let bytes = fs::read(folder.join(file)).unwrap();
+            place.write(&format!("source/{key}"), packed(key, &bytes));
+        }
+        return;
+    }
     let mut objects = Vec::new();
     while let Some(text) = own(&format!("part-{}.csv", objects.len() + 1)) {
         let mut bytes = gzip(&text);
@@ -126,15 +135,38 @@ fn lay_out(folder: &Path, place: &Place) {
     }
 }
 
+/// A text as an object of this key has it.
+fn packed(key: &str, text: &[u8]) -> Vec<u8> {
+    if key.ends_with(".gz") {
+        return gzip(text);
+    }
+    if key.ends_with(".zip") {
+        return zip(&[("rpt.csv", text)]);
+    }
+    text.to_vec()
+}
+
 /// All that the program makes of a fixture, as a text to look at.
 fn outcome(folder: &Path) -> String {
     let place = Place::new();
     lay_out(folder, &place);
     let planned = place.run(&["plan", "--no-progress", "-o", "json"]).expect(0).json();
     assert!(place.tree("targets").is_empty() && place.tree("msp").is_empty(), "plan writes nothing");
-    let delivered = place.run(&["deliver", "--no-progress", "-o", "json"]).expect(0);
-    let period = delivered.json()["periods"][0].clone();
-    same_but_for_state(&planned["periods"][0], &period, folder);
+    let delivered = place.run(&["deliver", "--no-progress", "-o", "json"]).expect(0).json();
+    let periods = delivered["periods"].as_array().unwrap();
+    let mut text = String::new();
+    for (plan, period) in planned["periods"].as_array().unwrap().iter().zip(periods) {
+        same_but_for_state(plan, period, folder);
+        text.push_str(&told(&place, period));
+        text.push_str(if periods.len() > 1 { "\n" } else { "" });
+    }
+    proved(&place, &mut text);
+    text
+}
+
+/// All that is told of a period, and what was delivered for it.
+fn told(place: &Place, period: &Value) -> String {
+    let month = period["billing_period"].as_str().unwrap();
     let mut text = String::new();
     writeln!(
         text,
@@ -150,7 +182,7 @@ fn outcome(folder: &Path) -> String {
         let id = customer["customer"].as_str().unwrap();
         writeln!(text, "\n{id}: {} line items, {}", customer["rows"], money(&customer["unblended_cost"]))
             .unwrap();
-        text.push_str(&delivered_rows(&place, id));
+        text.push_str(&delivered_rows(place, id, month));
     }
     writeln!(text, "\nunassigned").unwrap();
     for line in period["unassigned"].as_array().unwrap() {
@@ -159,12 +191,11 @@ fn outcome(folder: &Path) -> String {
         writeln!(text, "  {reason}{owner}: {} line items, {}", line["rows"], money(&line["unblended_cost"]))
             .unwrap();
     }
-    text.push_str(&unassigned_rows(&place));
+    text.push_str(&unassigned_rows(place, month));
     writeln!(text, "\nnotes").unwrap();
     for note in period["observations"].as_array().unwrap() {
         writeln!(text, "  {}", note.as_str().unwrap()).unwrap();
     }
-    proved(&place, &mut text);
     text
 }
 
@@ -202,20 +233,22 @@ fn proved(place: &Place, text: &mut String) {
     let zeros: Vec<&str> = audit.err.lines().filter_map(|line| line.split_whitespace().last()).collect();
     writeln!(text, "\nverify: {good} exports good; audit: {}", zeros.join(" ")).unwrap();
     let again = place.run(&["deliver", "--no-progress", "-o", "json"]).expect(0).json();
-    for customer in again["periods"][0]["customers"].as_array().unwrap() {
-        assert_eq!(customer["state"], "unchanged");
+    for period in again["periods"].as_array().unwrap() {
+        for customer in period["customers"].as_array().unwrap() {
+            assert_eq!(customer["state"], "unchanged");
+        }
     }
 }
 
-/// The only data file below a folder, as records by column name.
-fn records(place: &Place, folder: &str) -> Vec<BTreeMap<String, String>> {
+/// A month's only data file below a folder, as records by column name.
+fn records(place: &Place, folder: &str, month: &str) -> Vec<BTreeMap<String, String>> {
     let files: Vec<Vec<u8>> = place
         .tree(folder)
         .into_iter()
-        .filter(|(name, _)| name.ends_with(".csv.gz"))
+        .filter(|(name, _)| name.ends_with(".csv.gz") && name.contains(month))
         .map(|(_, bytes)| bytes)
         .collect();
-    assert_eq!(files.len(), 1, "{folder}");
+    assert_eq!(files.len(), 1, "{folder} {month}");
     let text = gunzip(&files[0]);
     let mut reader = csv::Reader::from_reader(text.as_slice());
     let headers = reader.headers().unwrap().clone();
@@ -230,9 +263,9 @@ fn records(place: &Place, folder: &str) -> Vec<BTreeMap<String, String>> {
     rows
 }
 
-fn delivered_rows(place: &Place, customer: &str) -> String {
+fn delivered_rows(place: &Place, customer: &str, month: &str) -> String {
     let mut text = String::new();
-    for row in records(place, &format!("targets/{customer}")) {
+    for row in records(place, &format!("targets/{customer}"), month) {
         write!(text, "  {}", row["identity_line_item_id"]).unwrap();
         for (name, usual) in USUAL {
             if row[name].is_empty() && !usual.is_empty() {
@@ -253,9 +286,9 @@ fn delivered_rows(place: &Place, customer: &str) -> String {
     text
 }
 
-fn unassigned_rows(place: &Place) -> String {
+fn unassigned_rows(place: &Place, month: &str) -> String {
     let mut text = String::new();
-    for row in records(place, "msp/unassigned") {
+    for row in records(place, "msp/unassigned", month) {
         let (reason, owner) = (&row["apportion_reason"], &row["apportion_owner"]);
         let cost = &row["line_item_unblended_cost"];
         writeln!(text, "  {}: {reason} {owner} {cost}", row["identity_line_item_id"]).unwrap();

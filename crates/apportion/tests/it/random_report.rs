@@ -1,8 +1,12 @@
 //! Random small reports with customers: hostile where the format allows it.
 //!
 //! Each text cell of a line item carries a marker `⟦account#number⟧`, so that a cell in the wrong place tells whose
-//! it is. Ids of accounts stand only where AWS puts them, or behind `bucket-`, where no rule masks them.
+//! it is. Ids of accounts stand only where AWS puts them, or behind `bucket-`, where no rule masks them; and in the
+//! names of columns that only that account's line items have cells in.
 
+use apportion_core::columns::{Contract, HeaderStyle, snake_name};
+use apportion_flow::write::{Gzip, Order};
+use apportion_model::{Format, Layout};
 use std::ops::Range;
 
 /// The month of every report.
@@ -10,7 +14,7 @@ pub const PERIOD: &str = "20261001-20261101";
 /// What must not be masked, and so isn't searched: an id behind this is a bucket's name.
 pub const HARMLESS: &str = "bucket-";
 
-/// The columns of a report: the legacy header and the snake name.
+/// The columns that every report has: the legacy header and the snake name.
 pub const COLUMNS: [(&str, &str); 44] = [
     ("identity/LineItemId", "identity_line_item_id"),
     ("identity/TimeInterval", "identity_time_interval"),
@@ -57,6 +61,34 @@ pub const COLUMNS: [(&str, &str); 44] = [
     ("resourceTags/user:Nobody Knows", "resource_tags_user_nobody_knows"),
     ("costCategory/Team", "cost_category_team"),
 ];
+
+/// Headers that a report may have besides: net amounts, discounts, split cost, names, tags of which several become one
+/// name, and columns that nobody knows.
+const MORE: [&str; 19] = [
+    "bill/PayerAccountName",
+    "lineItem/UsageAccountName",
+    "lineItem/NetUnblendedCost",
+    "lineItem/NetUnblendedRate",
+    "reservation/NetEffectiveCost",
+    "savingsPlan/UsedCommitment",
+    "discount/EdpDiscount",
+    "discount/TotalDiscount",
+    "discount/OddDiscount",
+    "splitLineItem/SplitCost",
+    "splitLineItem/SplitUsage",
+    "resourceTags/user:CostCenter",
+    "resourceTags/user:costCenter",
+    "resourceTags/user:cost_center",
+    "resourceTags/user:team created by",
+    "costCategory/Fin Ops",
+    "vendor/Margin",
+    "Odd Column",
+    "lineItem/NewThing",
+];
+
+/// Where, in the headers of columns that only one account has cells in, its id stands.
+const OWN: [&str; 5] =
+    ["resourceTags/user:own ", "costCategory/Own ", "discount/Own", "vendor/Own ", "Own Column "];
 
 /// Numbers in reproducible disorder (SplitMix64).
 #[derive(Debug, Clone)]
@@ -124,12 +156,55 @@ pub struct Party {
     pub by_account: bool,
     pub withhold: Vec<String>,
     pub payer_kept: bool,
-    pub source_order: bool,
+    pub faithful: bool,
     /// The name of its target's folder, which stays when the customer is renamed.
     pub target: String,
+    pub contract: Contract,
+    pub layout: Layout,
+    pub formats: Vec<Format>,
+    pub header: HeaderStyle,
+    pub gzip: Gzip,
+    pub order: Order,
 }
 
 impl Party {
+    /// A customer who has accounts since ever, and whose settings are what they are when nobody says anything.
+    pub fn plain(id: &str, accounts: &[&str], target: &str) -> Self {
+        let since_ever = |id: &&str| Owned { id: (*id).to_owned(), from: None, to: None };
+        Self {
+            id: id.to_owned(),
+            accounts: accounts.iter().map(since_ever).collect(),
+            by_account: false,
+            withhold: Vec::new(),
+            payer_kept: true,
+            faithful: false,
+            target: target.to_owned(),
+            contract: Contract::Eco,
+            layout: Layout::Eco,
+            formats: vec![Format::CsvGz],
+            header: HeaderStyle::Snake,
+            gzip: Gzip::MultiMember,
+            order: Order::Sorted,
+        }
+    }
+
+    /// Draws everything that decides how its exports look.
+    pub fn draw_delivery(&mut self, draw: &mut Draw) {
+        let formats: [&[Format]; 4] = [
+            &[Format::CsvGz],
+            &[Format::Parquet],
+            &[Format::CsvGz, Format::Parquet],
+            &[Format::Parquet, Format::CsvGz],
+        ];
+        self.contract = *draw.pick(&Contract::ALL);
+        self.layout = *draw.pick(&Layout::ALL);
+        self.formats = draw.pick(&formats).to_vec();
+        self.header = *draw.pick(&HeaderStyle::ALL);
+        self.gzip = *draw.pick(&Gzip::ALL);
+        self.order = if draw.percent(50) { Order::Source } else { Order::Sorted };
+        self.payer_kept = draw.percent(70);
+    }
+
     /// Whether an account is or was the customer's.
     pub fn owns(&self, account: &str) -> bool {
         self.accounts.iter().any(|owned| owned.id == account)
@@ -141,7 +216,23 @@ impl Party {
     }
 }
 
-/// A line item: whose it is, and its cells in the order of [`COLUMNS`].
+/// A column of a report: the legacy header and the snake name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReportColumn {
+    pub header: String,
+    pub name: String,
+    /// The only account whose line items have cells in it.
+    pub only: Option<String>,
+}
+
+impl ReportColumn {
+    pub fn new(header: &str) -> Self {
+        let name = String::from_utf8(snake_name(header.as_bytes())).unwrap();
+        Self { header: header.to_owned(), name, only: None }
+    }
+}
+
+/// A line item: whose it is, and its cells in the order of the report's columns.
 #[derive(Debug, Clone)]
 pub struct Row {
     pub number: usize,
@@ -168,6 +259,8 @@ pub struct Report {
     pub payers: Vec<String>,
     pub parties: Vec<Party>,
     pub unknown: Vec<String>,
+    /// [`COLUMNS`], and behind them others.
+    pub columns: Vec<ReportColumn>,
     pub rows: Vec<Row>,
     /// CUR 2.0 with its maps, or the legacy form.
     pub cur2: bool,
@@ -216,12 +309,29 @@ impl Report {
         }
         let cur2 = numbers == Numbers::Hostile && draw.percent(20);
         let with_key = draw.percent(60);
-        let mut report = Self { payers, parties, unknown, rows: Vec::new(), cur2, with_key };
+        let columns = common_columns();
+        let mut report = Self { payers, parties, unknown, columns, rows: Vec::new(), cur2, with_key };
+        report.draw_columns(&mut draw);
         for number in 0..draw.within(3..31) {
             let row = report.row(&mut draw, number, numbers);
             report.rows.push(row);
         }
         report
+    }
+
+    /// Adds some columns, in any order.
+    fn draw_columns(&mut self, draw: &mut Draw) {
+        let mut more: Vec<ReportColumn> =
+            MORE.iter().filter(|_| draw.percent(45)).map(|header| ReportColumn::new(header)).collect();
+        for account in self.accounts() {
+            if draw.percent(40) {
+                let header = format!("{}{account}", draw.pick(&OWN));
+                more.push(ReportColumn { only: Some(account), ..ReportColumn::new(&header) });
+            }
+        }
+        while !more.is_empty() {
+            self.columns.push(more.swap_remove(draw.below(more.len())));
+        }
     }
 
     /// Every account that occurs.
@@ -244,7 +354,10 @@ impl Report {
 
     /// Whether a line item's owner gets it.
     pub fn is_delivered(&self, row: &Row) -> bool {
-        self.owner(row).is_some_and(|owner| !row.split && !self.parties[owner].withhold.contains(&row.kind))
+        self.owner(row).map(|owner| &self.parties[owner]).is_some_and(|party| {
+            let told = !row.split || party.contract.carries_split_cost();
+            told && !party.withhold.contains(&row.kind)
+        })
     }
 
     /// A new line item of an account, or of any.
@@ -261,9 +374,11 @@ impl Report {
         let kind = if draw.percent(97) { (*draw.pick(&TYPES)).to_owned() } else { format!("Odd{mark}") };
         let split = draw.percent(4);
         let accounts = self.accounts();
-        let cells = COLUMNS
+        let cells = self
+            .columns
             .iter()
-            .map(|(_, name)| match *name {
+            .map(|column| match column.name.as_str() {
+                _ if column.only.as_ref().is_some_and(|only| *only != account) => String::new(),
                 "bill_payer_account_id" => payer.clone(),
                 "bill_billing_period_start_date" => period_start.clone(),
                 "bill_billing_period_end_date" => "2026-11-01T00:00:00Z".to_owned(),
@@ -273,7 +388,7 @@ impl Report {
                 "line_item_usage_end_date" => "2026-10-31T23:00:00Z".to_owned(),
                 "line_item_currency_code" => (*draw.pick(&["USD", "USD", "USD", "EUR", "CNY"])).to_owned(),
                 "split_line_item_parent_resource_id" if split => format!("i-parent{mark}"),
-                "split_line_item_parent_resource_id" => String::new(),
+                name if name.starts_with("split_line_item_") && !split => String::new(),
                 name => Cell { accounts: &accounts, own: &account, mark: &mark, numbers }.draw(draw, name),
             })
             .collect();
@@ -292,20 +407,20 @@ impl Report {
     }
 }
 
+/// [`COLUMNS`], as a report has them.
+pub fn common_columns() -> Vec<ReportColumn> {
+    COLUMNS.iter().map(|(header, _)| ReportColumn::new(header)).collect()
+}
+
 fn party(draw: &mut Draw, place: usize, accounts: Vec<Owned>) -> Party {
-    let mut withhold = Vec::new();
+    let id = format!("c{place}-{:x}x", draw.next() % 0x1_0000);
+    let mut party = Party { accounts, ..Party::plain(&id, &[], &format!("t{place}")) };
     if draw.percent(25) {
-        withhold.push((*draw.pick(&["Tax", "Credit", "SavingsPlanNegation", "Usage"])).to_owned());
+        party.withhold.push((*draw.pick(&["Tax", "Credit", "SavingsPlanNegation", "Usage"])).to_owned());
     }
-    Party {
-        id: format!("c{place}-{:x}x", draw.next() % 0x1_0000),
-        accounts,
-        by_account: draw.percent(30),
-        withhold,
-        payer_kept: draw.percent(75),
-        source_order: draw.percent(30),
-        target: format!("t{place}"),
-    }
+    party.by_account = draw.percent(25);
+    party.draw_delivery(draw);
+    party
 }
 
 /// Some accounts leave in mid-month: to the next customer, or to nobody, and some come back.
@@ -371,7 +486,18 @@ impl Cell<'_> {
             | "line_item_blended_cost"
             | "pricing_public_on_demand_cost"
             | "reservation_effective_cost"
-            | "savings_plan_savings_plan_effective_cost" => number(draw, self.numbers),
+            | "reservation_net_effective_cost"
+            | "savings_plan_savings_plan_effective_cost"
+            | "savings_plan_used_commitment"
+            | "discount_edp_discount"
+            | "discount_total_discount"
+            | "split_line_item_split_cost"
+            | "split_line_item_split_usage"
+            | "line_item_net_unblended_cost" => self.amount(draw, name),
+            "bill_invoice_id" if draw.percent(60) => String::new(),
+            // Proofs tell it, masked.
+            "bill_invoice_id" if draw.percent(50) => self.arn(draw, "invoicing"),
+            "bill_invoice_id" => format!("EUINV26-{mark}"),
             "identity_line_item_id" => format!("{:x}{mark}", draw.next()),
             "line_item_product_code" if draw.percent(10) => format!("AWSSupport{mark}"),
             "reservation_reservation_a_r_n" | "savings_plan_savings_plan_a_r_n" if draw.percent(60) => {
@@ -381,7 +507,12 @@ impl Cell<'_> {
                 let id = self.account(draw);
                 format!("SavingsPlanNegation used by AccountId : {id} and UsageSku : {mark}")
             }
-            "resource_tags_aws_created_by" if draw.percent(80) => {
+            "resource_tags_user_cost_center" | "discount_odd_discount" | "vendor_margin" | "odd_column"
+                if draw.percent(50) =>
+            {
+                String::new()
+            }
+            "resource_tags_aws_created_by" | "resource_tags_user_team_created_by" if draw.percent(80) => {
                 let id = self.account(draw);
                 match draw.below(4) {
                     0 => format!("Root:{id}"),
@@ -391,6 +522,15 @@ impl Cell<'_> {
             }
             _ => self.text(draw),
         }
+    }
+
+    /// A number; in columns that AWS doesn't guarantee, other tools' writers put text there too.
+    fn amount(&self, draw: &mut Draw, name: &str) -> String {
+        let optional = !name.starts_with("line_item_") || name == "line_item_net_unblended_cost";
+        if optional && self.numbers == Numbers::Hostile && draw.percent(4) {
+            return format!("n/a{}", self.mark);
+        }
+        number(draw, self.numbers)
     }
 
     /// Any account, the line item's own more often.

@@ -32,7 +32,7 @@ fn redelivering(place: &Place) -> Arc<Watched> {
 /// A source of that name.
 pub fn source(name: &str, named: bool, bucket: Arc<dyn Bucket>) -> SourceRequest {
     let name = SourceName::new(name).unwrap();
-    SourceRequest { bucket, name, named, report: None, object: None }
+    SourceRequest { bucket, name, named, report: None, object: None, kind: Default::default() }
 }
 
 /// One customer who receives every account, in a folder that is called after the payer.

@@ -85,13 +85,29 @@ fn mistakes_in_keys_and_values() {
     refused(&with(&[acme().replace("url", "ulr")]), &["ulr", "did you mean `url`?"]);
     refused(&format!("[[sorce]]\nurl = \"source\"\n{}", acme()), &["sorce", "did you mean `source`?"]);
     refused(&with(&[acme(), "contract = \"ecco\"\n".into()]), &["acme", "ecco", "did you mean \"eco\"?"]);
+    for (key, wrong, meant) in [
+        ("layout", "awz", "aws"),
+        ("header", "slahs", "slash"),
+        ("gzip", "singel", "single"),
+        ("gzip", "multimember", "multi-member"),
+        ("contract", "eco-extendet", "eco-extended"),
+        ("contract", "sources", "source"),
+        ("order", "sort", "sorted"),
+    ] {
+        let hint = format!("did you mean \"{meant}\"?");
+        let words = ["acme", key, wrong, "isn't known in this version", &hint];
+        refused(&with(&[acme(), format!("{key} = \"{wrong}\"\n")]), &words);
+    }
+    refused(&with(&[acme(), "formats = [\"csv\"]\n".into()]), &["acme", "formats", "csv.gz or parquet"]);
     refused(
-        &with(&[acme(), "layout = \"aws\"\n".into()]),
-        &["acme", "layout", "aws", "isn't known in this version"],
+        &with(&[acme(), "formats = [\"csv.gz\", \"parqet\"]\n".into()]),
+        &["acme", "parqet", "did you mean \"parquet\"?"],
     );
-    refused(&with(&[acme(), "formats = [\"csv\"]\n".into()]), &["acme", "formats", "csv.gz"]);
+    refused(
+        &with(&[acme(), "formats = [\"parquet\", \"csv.gz\", \"parquet\"]\n".into()]),
+        &["acme", "formats names parquet twice"],
+    );
     refused(&with(&[acme(), "formats = []\n".into()]), &["acme", "formats is empty", "csv.gz"]);
-    refused(&with(&[acme(), "order = \"sort\"\n".into()]), &["acme", "did you mean \"sorted\"?"]);
     for (key, wrong, meant) in
         [("sharing", "organisation", "organization"), ("payer", "kep", "keep"), ("privacy", "masks", "mask")]
     {
@@ -130,6 +146,33 @@ fn places_that_touch() {
     refused(&msp("source/msp"), &["the MSP's place", "lies within the source"]);
     let inside = customer_at("beta", "[\"444455556666\"]", "targets/acme/beta");
     refused(&with(&[customer("acme", ONE), inside]), &["acme", "beta", "lies within"]);
+}
+
+#[test]
+fn targets_of_accounts_that_touch() {
+    let two = "[\"111122223333\", \"444455556666\"]";
+    let shared = |accounts: &str, target: &str| {
+        customer_at("acme", accounts, target).replace("accounts", "sharing = \"account\"\naccounts")
+    };
+    let needs = ["acme", "{account}", "sharing = \"account\"", "list of accounts"];
+    refused(&with(&[customer_at("acme", ONE, "targets/{account}")]), &needs);
+    refused(&with(&[shared("\"all\"", "targets/{account}")]), &needs);
+    // Each account's folder is looked at, not only the first one's.
+    let msp =
+        |place: &str| format!("{BASE}[msp]\nurl = \"{place}\"\n{}", shared(two, "targets/{account}/cur"));
+    for account in ["111122223333", "444455556666"] {
+        let own = format!("targets/{account}/cur");
+        refused(&msp(&own), &["the MSP's place", "is the same folder as target of customer acme", account]);
+        refused(&msp(&format!("{own}/msp")), &["the MSP's place", "lies within target of customer acme"]);
+        refused(&msp(&format!("targets/{account}")), &["the MSP's place", "contains target"]);
+        let inside = customer_at("beta", "[\"777788889999\"]", &format!("{own}/beta"));
+        refused(&with(&[shared(two, "targets/{account}/cur"), inside]), &["beta", "acme", "lies within"]);
+    }
+    refused(&with(&[shared(two, "source/{account}")]), &["lies within the source"]);
+    refused(
+        &with(&[customer_at("beta", "[\"777788889999\"]", "targets"), shared(two, "targets/{account}")]),
+        &["acme", "beta", "lies within"],
+    );
 }
 
 #[cfg(unix)]
@@ -184,7 +227,14 @@ fn mistakes_in_flags() {
         &more(&["--config", "nowhere.toml"]),
         &["nowhere.toml", "isn't there", "apportion init"],
     );
-    refused_in(&place, &more(&["--contract", "source"]), &["contract", "source", "eco"]);
+    refused_in(&place, &more(&["--contract", "ecco"]), &["contract", "ecco", "did you mean \"eco\"?"]);
+    refused_in(&place, &more(&["--formats", "csv.gz,csv.gz"]), &["formats names csv.gz twice"]);
+    refused_in(&place, &more(&["--gzip", "none"]), &["gzip", "none", "multi-member or single"]);
+    refused_in(
+        &place,
+        &flags(&[&source, &accounts, &["--target", "out/{account}"]]),
+        &["{account}", "sharing = \"account\""],
+    );
     refused_in(&place, &more(&["--unknown"]), &["--unknown", "--help"]);
     refused_in(
         &place,
@@ -213,9 +263,29 @@ fn mistakes_of_both() {
         &["--target", "out"],
         &["--target needs --accounts, or --customer"],
     );
-    let two =
-        format!("{BASE}name = \"a\"\n[[source]]\nurl = \"other\"\nname = \"b\"\n{}", customer("acme", ONE));
-    refused(&two, &["several [[source]]", "--source"]);
+    let two = |first: &str, second: &str| {
+        format!("{BASE}{first}\n[[source]]\nurl = \"other\"\n{second}\n{}", customer("acme", ONE))
+    };
+    refused_with(
+        &two("name = \"a\"", "name = \"b\""),
+        &["--report", "rpt"],
+        &["--report", "one source", "several [[source]]"],
+    );
+    let (nameless, other) = (two("", ""), two("name = \"A\"", "name = \"a\""));
+    let place = place();
+    for (settings, name) in [(nameless, "main"), (other, "a")] {
+        place.write("other/x.csv.gz", "");
+        place.write("apportion.toml", settings);
+        refused_in(&place, &[], &["two sources are called", name, "`name` of its own"]);
+    }
+    // An export of one source can't be called as another customer's of the other.
+    let same = format!(
+        "{BASE}\n[[source]]\nurl = \"other\"\nname = \"b\"\n{}{}",
+        customer_at("acme", ONE, "targets/all"),
+        customer_at("acme-b", "[\"444455556666\"]", "targets/all")
+    );
+    place.write("apportion.toml", same);
+    refused_in(&place, &[], &["two exports are called acme-b", "targets of their own"]);
     refused(&with(&[]), &["no customer"]);
     refused(&customer("acme", ONE), &["no source"]);
     refused(&with(&[format!("[[customer]]\nid = \"acme\"\naccounts = {ONE}\n")]), &["acme", "no target"]);
@@ -444,7 +514,7 @@ fn the_schema_in_every_form() {
     let table = place.run(&["schema", "eco"]).expect(0).out;
     assert!(eco.iter().all(|(name, _)| table.contains(name)));
     assert_eq!(table.lines().count(), 244 + 4, "rows, rules and head");
-    place.run(&["schema", "focus"]).expect(2).tells(&["focus", "there is: eco"]);
+    place.run(&["schema", "focus"]).expect(2).tells(&["focus", "eco"]);
 }
 
 #[test]

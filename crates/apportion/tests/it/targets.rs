@@ -177,7 +177,7 @@ fn another_setting_makes_another_assembly_and_leaves_the_old_one() {
     let changed: Vec<&String> = old.keys().filter(|key| old[*key] != new[*key]).collect();
     assert_eq!(changed, ["t0/manifests/20261001-20261101/customer0-Manifest.json"]);
     let added: Vec<&String> = new.keys().filter(|key| !old.contains_key(*key)).collect();
-    assert_eq!(added.len(), 2, "a file and its proof: {added:?}");
+    assert_eq!(added.len(), 3, "a file, its proof and its own manifest: {added:?}");
     assert!(added.iter().all(|key| key.starts_with("t0/RawCURReports/")), "{added:?}");
     // And back: what was put once is found again, and nothing is written but the manifest.
     fs::write(&settings, text).unwrap();

@@ -1,14 +1,13 @@
 //! Random reports as objects: legacy CUR as csv.gz or Parquet, CUR 2.0 as csv.gz; and what to ask for.
 
 use crate::harness::{csv_cell, gzip, set_time, write};
-use crate::random_report::{COLUMNS, Draw, Owned, PERIOD, Report, Row};
-use apportion_core::columns::{ColumnType, Contract, HeaderStyle, known};
+use crate::random_report::{Draw, Owned, PERIOD, Party, Report, ReportColumn, Row};
+use apportion_core::columns::{ColumnType, known};
 use apportion_core::mask::MaskKey;
 use apportion_core::route::{Accounts, OwnedAccount, RoutedCustomer};
 use apportion_flow::run::{Customer, DeliverRequest, Sharing, SourceRequest, SpoolRequest, Target};
 use apportion_flow::storage::{Bucket, Folder};
-use apportion_flow::write::{Gzip, Order};
-use apportion_model::{AccountId, CustomerId, Day, Format, Layout, SourceName};
+use apportion_model::{AccountId, CustomerId, Day, SourceName};
 use arrow_array::{ArrayRef, Float64Array, RecordBatch, StringArray, TimestampMillisecondArray};
 use arrow_schema::{DataType, Field, Schema, TimeUnit};
 use parquet::arrow::ArrowWriter;
@@ -62,9 +61,9 @@ pub fn write_report(report: &Report, form: &Form, folder: &Path) -> Vec<PathBuf>
             format!("cur/R/{PERIOD}/a1b2/R-{number:05}.{ending}")
         };
         let bytes = match (form.parquet, report.cur2) {
-            (true, _) => parquet_of(rows),
-            (false, true) => members(cur2_text(rows).as_bytes(), form.members, &mut draw),
-            (false, false) => members(legacy_text(rows).as_bytes(), form.members, &mut draw),
+            (true, _) => parquet_of(&report.columns, rows),
+            (false, true) => members(cur2_text(&report.columns, rows).as_bytes(), form.members, &mut draw),
+            (false, false) => members(legacy_text(&report.columns, rows).as_bytes(), form.members, &mut draw),
         };
         paths.push(folder.join(&key));
         write(&folder.join(&key), &bytes);
@@ -110,38 +109,41 @@ fn lines(header: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
     text
 }
 
-fn legacy_text(rows: &[Row]) -> String {
-    let header: Vec<&str> = COLUMNS.iter().map(|(header, _)| *header).collect();
+fn legacy_text(columns: &[ReportColumn], rows: &[Row]) -> String {
+    let header: Vec<String> = columns.iter().map(|column| csv_cell(&column.header)).collect();
+    let header: Vec<&str> = header.iter().map(String::as_str).collect();
     lines(&header, rows.iter().map(|row| row.cells.clone()))
 }
 
 /// The map and the key in it that a column has in CUR 2.0.
-fn map_of(name: &str) -> Option<(&'static str, String)> {
-    if let Some(key) = name.strip_prefix("resource_tags_") {
-        return Some(("resource_tags", key.to_owned()));
+fn map_of(column: &ReportColumn) -> Option<(&'static str, String)> {
+    let (_, rest) = column.header.split_once('/')?;
+    // As CUR 2.0 spells keys: `user_CostCenter`.
+    let key = rest.replace(':', "_");
+    for map in ["resource_tags", "cost_category", "discount"] {
+        if column.name.starts_with(&format!("{map}_")) {
+            return Some((map, key));
+        }
     }
-    if let Some(key) = name.strip_prefix("cost_category_") {
-        return Some(("cost_category", key.to_owned()));
-    }
-    let column = known().get(known().find(name)?);
-    let map = column.map.as_deref()?;
-    assert_eq!(map, "product", "{name}");
-    Some(("product", column.key.clone()?))
+    let known = known().get(known().find(&column.name)?);
+    (known.map.as_deref()? == "product").then_some(("product", known.key.clone()?))
 }
 
-fn cur2_text(rows: &[Row]) -> String {
-    let places: Vec<usize> = (0..COLUMNS.len()).filter(|place| map_of(COLUMNS[*place].1).is_none()).collect();
-    let mut header: Vec<&str> = places.iter().map(|place| COLUMNS[*place].1).collect();
-    header.extend(["product", "resource_tags", "cost_category"]);
+const MAPS: [&str; 4] = ["product", "resource_tags", "cost_category", "discount"];
+
+fn cur2_text(columns: &[ReportColumn], rows: &[Row]) -> String {
+    let places: Vec<usize> = (0..columns.len()).filter(|place| map_of(&columns[*place]).is_none()).collect();
+    let mut header: Vec<&str> = places.iter().map(|place| columns[*place].name.as_str()).collect();
+    header.extend(MAPS);
     let cells = rows.iter().map(|row| {
         let mut cells: Vec<String> = places.iter().map(|place| row.cells[*place].clone()).collect();
         let mut maps: BTreeMap<&str, serde_json::Map<String, serde_json::Value>> = BTreeMap::new();
-        for ((_, name), cell) in COLUMNS.iter().zip(&row.cells).filter(|(_, cell)| !cell.is_empty()) {
-            if let Some((map, key)) = map_of(name) {
+        for (column, cell) in columns.iter().zip(&row.cells).filter(|(_, cell)| !cell.is_empty()) {
+            if let Some((map, key)) = map_of(column) {
                 maps.entry(map).or_default().insert(key, cell.as_str().into());
             }
         }
-        for map in ["product", "resource_tags", "cost_category"] {
+        for map in MAPS {
             let text = maps.remove(map).map(|map| serde_json::Value::Object(map).to_string());
             cells.push(
                 text.unwrap_or_else(|| if row.number % 2 == 0 { "{}".to_owned() } else { String::new() }),
@@ -152,10 +154,10 @@ fn cur2_text(rows: &[Row]) -> String {
     lines(&header, cells)
 }
 
-fn parquet_of(rows: &[Row]) -> Vec<u8> {
+fn parquet_of(columns: &[ReportColumn], rows: &[Row]) -> Vec<u8> {
     let mut fields = Vec::new();
     let mut arrays: Vec<ArrayRef> = Vec::new();
-    for (place, (_, name)) in COLUMNS.iter().enumerate() {
+    for (place, ReportColumn { name, .. }) in columns.iter().enumerate() {
         let cells = rows.iter().map(|row| row.cells[place].as_str());
         let kind = known().find(name).map_or(ColumnType::String, |id| known().get(id).kind);
         let (kind, array): (DataType, ArrayRef) = match kind {
@@ -176,7 +178,7 @@ fn parquet_of(rows: &[Row]) -> Vec<u8> {
                 (DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into())), Arc::new(array))
             }
         };
-        fields.push(Field::new(*name, kind, true));
+        fields.push(Field::new(name.as_str(), kind, true));
         arrays.push(array);
     }
     let schema = Arc::new(Schema::new(fields));
@@ -201,28 +203,33 @@ fn owned(account: &Owned) -> OwnedAccount {
     }
 }
 
-/// A request to deliver the report in `place/source` to folders below `place`.
-pub fn request(report: &Report, place: &Path) -> DeliverRequest {
-    let customers = report.parties.iter().map(|party| Customer {
+/// What a customer is asked for, with its target below `place`.
+pub fn customer(party: &Party, place: &Path) -> Customer {
+    Customer {
         routed: RoutedCustomer {
             id: CustomerId::new(&party.id).unwrap(),
             accounts: Accounts::Listed(party.accounts.iter().map(owned).collect()),
             withhold: party.withhold.clone(),
-            carries_split_cost: false,
+            carries_split_cost: party.contract.carries_split_cost(),
         },
         name: party.id.clone(),
         sharing: if party.by_account { Sharing::Account } else { Sharing::Organization },
         target: Target::One(Arc::new(Folder::new(target(place, &party.target)))),
-        layout: Layout::Eco,
-        formats: vec![Format::CsvGz],
-        header: HeaderStyle::Snake,
-        gzip: Gzip::MultiMember,
+        layout: party.layout,
+        formats: party.formats.clone(),
+        header: party.header,
+        gzip: party.gzip,
         folder: None,
-        contract: Contract::Eco,
-        order: if party.source_order { Order::Source } else { Order::Sorted },
+        contract: party.contract,
+        order: party.order,
         payer_kept: party.payer_kept,
-        faithful: false,
-    });
+        faithful: party.faithful,
+    }
+}
+
+/// A request to deliver the report in `place/source` to folders below `place`.
+pub fn request(report: &Report, place: &Path) -> DeliverRequest {
+    let customers = report.parties.iter().map(|party| customer(party, place));
     DeliverRequest {
         sources: vec![SourceRequest {
             bucket: Arc::new(Folder::new(place.join("source"))) as Arc<dyn Bucket>,
@@ -230,6 +237,7 @@ pub fn request(report: &Report, place: &Path) -> DeliverRequest {
             named: false,
             report: None,
             object: None,
+            kind: Default::default(),
         }],
         periods: None,
         customers: customers.collect(),
@@ -250,7 +258,12 @@ pub fn target(place: &Path, name: &str) -> PathBuf {
 
 /// The same as settings, for the program; returns the file.
 pub fn settings(report: &Report, place: &Path) -> PathBuf {
-    let mut text = "[[source]]\nurl = \"source\"\n\n[msp]\nurl = \"msp\"\n".to_owned();
+    settings_with(report, place, "")
+}
+
+/// The same with more sources.
+pub fn settings_with(report: &Report, place: &Path, more_sources: &str) -> PathBuf {
+    let mut text = format!("[[source]]\nurl = \"source\"\n{more_sources}\n[msp]\nurl = \"msp\"\n");
     if report.with_key {
         text.push_str("mask_key_file = \"mask.key\"\n");
         write(&place.join("mask.key"), KEY.as_bytes());
@@ -263,15 +276,24 @@ pub fn settings(report: &Report, place: &Path) -> PathBuf {
             format!("{{ id = \"{}\"{}{} }}", account.id, day("from", account.from), day("to", account.to))
         };
         let accounts: Vec<String> = party.accounts.iter().map(account).collect();
+        let words: Vec<&str> = party.formats.iter().map(|format| format.as_str()).collect();
         text.push_str(&format!(
-            "\n[[customer]]\nid = \"{}\"\naccounts = [{}]\nsharing = \"{}\"\nwithhold = {:?}\npayer = \"{}\"\n[customer.deliver]\nurl = \"targets/{}\"\norder = \"{}\"\n",
+            "\n[[customer]]\nid = \"{}\"\naccounts = [{}]\nsharing = \"{}\"\nwithhold = {:?}\npayer = \"{}\"\nprivacy = \"{}\"\n",
             party.id,
             accounts.join(", "),
             if party.by_account { "account" } else { "organization" },
             party.withhold,
             if party.payer_kept { "keep" } else { "mask" },
+            if party.faithful { "faithful" } else { "mask" },
+        ));
+        text.push_str(&format!(
+            "[customer.deliver]\nurl = \"targets/{}\"\ncontract = \"{}\"\nlayout = \"{}\"\nformats = {words:?}\nheader = \"{}\"\ngzip = \"{}\"\norder = \"{}\"\n",
             party.target,
-            if party.source_order { "source" } else { "sorted" },
+            party.contract.as_str(),
+            party.layout,
+            party.header.as_str(),
+            party.gzip.as_str(),
+            party.order.as_str(),
         ));
     }
     let path = place.join("apportion.toml");
