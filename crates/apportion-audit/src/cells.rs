@@ -12,8 +12,6 @@ use std::collections::{HashMap, HashSet};
 
 /// The maps of CUR 2.0.
 pub(crate) const MAPS: [&str; 5] = ["product", "resource_tags", "cost_category", "discount", "tags"];
-/// A known column that isn't in the file is looked for in that of the first four whose name it begins with.
-const OF_KNOWN_COLUMNS: usize = 4;
 /// More keys than the maps of one file can have.
 const MOST_KEYS: usize = 100_000;
 
@@ -259,7 +257,7 @@ impl<'a> Finder<'a> {
     }
 
     fn map_place(&mut self, name: &[u8]) -> Place {
-        for (index, map) in MAPS[..OF_KNOWN_COLUMNS].iter().enumerate() {
+        for (index, map) in MAPS.iter().enumerate() {
             let key = name.strip_prefix(map.as_bytes()).and_then(|rest| rest.strip_prefix(b"_"));
             if key.is_some() && !self.maps.maps[index].columns.is_empty() {
                 return self.maps.slot(index, name);

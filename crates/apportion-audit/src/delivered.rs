@@ -101,20 +101,23 @@ pub(crate) struct ExportColumn {
     /// The legacy name.
     pub(crate) legacy: String,
     pub(crate) kind: ColumnType,
+    /// Whether it has a cell that isn't blank.
+    pub(crate) filled: bool,
 }
 
 /// The columns that an export of the contract has, in their order.
 pub(crate) fn export_columns(contract: Contract, seen: &Seen, registry: &Registry) -> Vec<ExportColumn> {
     let column = |name: &str| {
-        let header = registry.numbers.get(name).and_then(|number| seen.first_header(*number));
-        let header = header.and_then(|header| registry.headers.get(header as usize));
+        let first = registry.numbers.get(name).and_then(|number| seen.first_header(*number));
+        let header = first.and_then(|header| registry.headers.get(header as usize));
         ExportColumn {
             name: name.to_owned(),
             legacy: legacy_name(name, header.map(String::as_str)),
             kind: kind_of(name),
+            filled: first.is_some(),
         }
     };
-    let first: Vec<&str> = match contract {
+    let fixed: Vec<&str> = match contract {
         Contract::Eco => ECO.iter().map(|(name, _)| *name).collect(),
         Contract::EcoExtended => ECO.iter().chain(&EXTENDED).map(|(name, _)| *name).collect(),
         Contract::Source => GUARANTEED.iter().map(|(name, _)| *name).collect(),
@@ -122,9 +125,9 @@ pub(crate) fn export_columns(contract: Contract, seen: &Seen, registry: &Registr
     let seen_names = (0u32..).zip(&registry.names).filter(|(number, _)| seen.first_header(*number).is_some());
     let more: BTreeSet<&str> = seen_names
         .map(|(_, name)| name.as_str())
-        .filter(|name| has(contract, name) && !first.contains(name))
+        .filter(|name| has(contract, name) && !fixed.contains(name))
         .collect();
-    first.into_iter().chain(more).map(column).collect()
+    fixed.into_iter().chain(more).map(column).collect()
 }
 
 fn kind_of(name: &str) -> ColumnType {

@@ -12,14 +12,20 @@ pub(crate) fn legacy_name(name: &str, found: Option<&str>) -> String {
     if let Some(known) = BY_NAME.get(name) {
         return (*known).to_owned();
     }
-    if let Some(found) = found.filter(|found| found.contains('/')) {
-        return found.to_owned();
+    found.and_then(slash_name).or_else(|| slash_name(name)).unwrap_or_else(|| name.to_owned())
+}
+
+/// A header's slash name: as it is spelt, or with the category that it begins with. Others have none.
+fn slash_name(header: &str) -> Option<String> {
+    if header.contains('/') {
+        return Some(header.to_owned());
     }
-    let parts = CATEGORIES.iter().find_map(|(snake, category)| {
-        let rest = name.strip_prefix(snake)?.strip_prefix('_')?;
-        Some(format!("{category}/{rest}"))
-    });
-    parts.unwrap_or_else(|| name.to_owned())
+    let of = |(prefix, category): &(&str, &str)| {
+        let rest = header.strip_prefix(prefix)?.strip_prefix('_').filter(|rest| !rest.is_empty())?;
+        let spelt = format!("{category}/{rest}");
+        (snake(spelt.as_bytes()) == snake(header.as_bytes())).then_some(spelt)
+    };
+    CATEGORIES.iter().find_map(of)
 }
 
 /// Category and name; a name without a slash has a blank category.
@@ -162,6 +168,9 @@ mod tests {
             ("resource_tags_user_team", Some("resourceTags/user:Team"), "resourceTags/user:Team"),
             ("resource_tags_user_team", Some("resource_tags_user_team"), "resourceTags/user_team"),
             ("resource_tags_user_team", None, "resourceTags/user_team"),
+            ("resource_tags_user_team", Some("resource_tags_user Team"), "resourceTags/user Team"),
+            ("resource_tags_user_team", Some("Resource Tags user team"), "resourceTags/user_team"),
+            ("custom_field", Some("Custom Field"), "custom_field"),
             ("capacity_reservation_x", None, "capacityReservation/x"),
             ("bill_payer_account_name", None, "bill/payer_account_name"),
             ("bill_bill_type", Some("bill/billType"), "bill/BillType"),

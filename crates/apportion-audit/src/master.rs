@@ -234,8 +234,12 @@ impl Master {
         let expected = context.expected;
         let own = expected.unassigned_columns.iter().map(Vec::as_slice);
         let header: Vec<&[u8]> = own.chain([&b"apportion_reason"[..], b"apportion_owner"]).collect();
-        let column =
-            |name: &&[u8]| FileColumn { header: name.to_vec(), name: name.to_vec(), kind: ColumnType::Text };
+        let column = |name: &&[u8]| FileColumn {
+            header: name.to_vec(),
+            name: name.to_vec(),
+            kind: ColumnType::Text,
+            filled: true,
+        };
         let columns: Vec<FileColumn> = header.iter().map(column).collect();
         let (mut files, mut money) = (Vec::new(), Unblended::new(&header));
         let delivery = AssemblyId::from_source(&self.delivery_id);

@@ -171,6 +171,7 @@ mod tests {
             header: name.into(),
             name: name.into(),
             kind: crate::columns::ColumnType::Text,
+            filled: true,
         };
         let check = FileCheck {
             place: folder.path(),

@@ -54,6 +54,7 @@ impl<'a> ExportRows<'a> {
                 header: if slash { column.legacy.clone().into() } else { column.name.clone().into() },
                 name: column.name.clone().into(),
                 kind: column.kind,
+                filled: column.filled,
             })
             .collect();
         let place = |name: &str| context.columns.iter().position(|column| column.name == name);

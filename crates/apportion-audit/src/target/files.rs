@@ -27,6 +27,8 @@ pub(crate) struct FileColumn {
     pub(crate) header: Vec<u8>,
     pub(crate) name: Vec<u8>,
     pub(crate) kind: ColumnType,
+    /// Whether the export has a cell of it that isn't blank; else a Parquet file may leave it out as null.
+    pub(crate) filled: bool,
 }
 
 /// What is to be read, and how it must look.

@@ -170,8 +170,12 @@ mod tests {
 
     #[test]
     fn columns_are_compared_one_by_one() {
-        let column =
-            |name: &str, legacy: &str, kind| ExportColumn { name: name.into(), legacy: legacy.into(), kind };
+        let column = |name: &str, legacy: &str, kind| ExportColumn {
+            name: name.into(),
+            legacy: legacy.into(),
+            kind,
+            filled: true,
+        };
         let columns = [
             column("line_item_usage_amount", "lineItem/UsageAmount", ColumnType::Double),
             column("resource_tags_user_a_b", "resourceTags/user:a/b", ColumnType::Text),

@@ -47,7 +47,12 @@ pub(super) fn read(
         Ok(reader) => reader,
         Err(cause) => return broken(findings, 0, cause),
     };
-    let mut cells = Cells::default();
+    let filled = |name: &str| {
+        let column = rows.check.columns.iter().find(|column| column.header == name.as_bytes());
+        column.is_some_and(|column| column.filled && column.kind == ColumnType::Text)
+    };
+    let mut cells =
+        Cells { filled_texts: fields.iter().map(|f| filled(f.name())).collect(), ..Cells::default() };
     loop {
         match decoded(|| reader.next().transpose()) {
             Ok(Some(batch)) => cells.read(&batch, rows, findings)?,
@@ -115,6 +120,8 @@ fn check_compression(key: &str, metadata: &ParquetMetaData, findings: &mut Findi
 struct Cells {
     record: ByteRecord,
     scratch: Vec<u8>,
+    /// The columns that must not have a null.
+    filled_texts: Vec<bool>,
     null_texts: bool,
     unreadable: bool,
 }
@@ -126,8 +133,8 @@ impl Cells {
         rows: &mut RowsFound<'_, '_>,
         findings: &mut Findings,
     ) -> Result<(), AuditError> {
-        let is_text = |array: &&arrow_array::ArrayRef| array.data_type() == &arrow_schema::DataType::Utf8;
-        if !self.null_texts && batch.columns().iter().filter(is_text).any(|array| array.null_count() > 0) {
+        let mut filled = batch.columns().iter().zip(&self.filled_texts).filter(|(_, filled)| **filled);
+        if !self.null_texts && filled.any(|(array, _)| array.null_count() > 0) {
             self.null_texts = true;
             let detail = "a null in a string column, where blank must be ''";
             findings.add(FindingKind::FormDiffers, rows.check.key, detail);
