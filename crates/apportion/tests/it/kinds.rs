@@ -4,15 +4,6 @@
 
 use crate::samples::root;
 use crate::support::{MANIFEST, Place, Said, gunzip, gzip, skip, small_csv, testdata, zip};
-use apportion_core::columns::Contract;
-use apportion_core::route::{Accounts, RoutedCustomer};
-use apportion_flow::run::{
-    Customer, DeliverRequest, Sharing, SourceKindWanted, SourceRequest, SpoolRequest, Unwatched,
-    deliver as deliver_request,
-};
-use apportion_flow::storage::Folder;
-use apportion_flow::write::Order;
-use apportion_model::{CustomerId, SourceName};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
@@ -215,45 +206,35 @@ fn all_loose_files_of_a_folder_are_one_report() {
     place.write("source/empty.csv", format!("{}\n", march.lines().next().unwrap()));
     // Not looked at: the files are the report.
     place.write(&format!("source/{MANIFEST}"), "{}");
-    let request = DeliverRequest {
-        source: SourceRequest {
-            bucket: Arc::new(Folder::new(place.at("source"))),
-            name: SourceName::unnamed(),
-            named: false,
-            report: None,
-            object: None,
-            kind: SourceKindWanted::Files,
-        },
-        periods: None,
-        customers: vec![Customer {
-            routed: RoutedCustomer {
-                id: CustomerId::new("all").unwrap(),
-                accounts: Accounts::All,
-                withhold: Vec::new(),
-            },
-            name: "All".to_owned(),
-            sharing: Sharing::Organization,
-            target: Arc::new(Folder::new(place.at("target"))),
-            folder: None,
-            contract: Contract::Eco,
-            order: Order::Sorted,
-            payer_kept: true,
-            faithful: false,
-        }],
-        only: None,
-        msp: None,
-        mask_key: None,
-        spool: SpoolRequest { folder: place.at("spool"), limit: 1 << 30 },
-        threads: 1,
-        memory: 512 << 20,
-        dry_run: false,
-    };
-    let report = deliver_request(&request, &Unwatched).unwrap();
-    let told: Vec<_> = report
-        .periods
+    let report = place
+        .run(&[
+            "deliver",
+            "--source",
+            "source",
+            "--kind",
+            "files",
+            "--accounts",
+            "all",
+            "--target",
+            "target",
+            "-o",
+            "json",
+        ])
+        .expect(0)
+        .json();
+    let told: Vec<(&str, &str, u64)> = report["periods"]
+        .as_array()
+        .unwrap()
         .iter()
-        .map(|period| (period.billing_period.as_str(), period.report.as_str(), period.source_rows))
+        .map(|period| {
+            let text = |name: &str| period[name].as_str().unwrap();
+            (text("billing_period"), text("report"), period["source_rows"].as_u64().unwrap())
+        })
         .collect();
     assert_eq!(told, [("20250301-20250401", "source", 60), ("20250401-20250501", "source", 60)]);
-    assert!(report.refused[0].contains("empty.csv: holds no line item"), "{:?}", report.refused);
+    let refused = report["refused"][0].as_str().unwrap();
+    assert!(refused.contains("empty.csv: holds no line item"), "{refused}");
+    place
+        .run(&["audit", "--source", "source", "--kind", "files", "--accounts", "all", "--target", "target"])
+        .expect(0);
 }
