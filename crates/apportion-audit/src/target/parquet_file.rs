@@ -115,23 +115,36 @@ fn check_compression(key: &str, metadata: &ParquetMetaData, findings: &mut Findi
 struct Cells {
     record: ByteRecord,
     scratch: Vec<u8>,
+    /// For each column, whether it has a null, and whether it has a text, be it blank.
+    texts: Vec<(bool, bool)>,
     null_texts: bool,
     unreadable: bool,
 }
 
 impl Cells {
+    /// A string column is null throughout or nowhere.
+    fn check_nulls(&mut self, batch: &RecordBatch, key: &str, findings: &mut Findings) {
+        self.texts.resize(batch.num_columns(), (false, false));
+        for (array, (null, text)) in batch.columns().iter().zip(&mut self.texts) {
+            if array.data_type() == &arrow_schema::DataType::Utf8 {
+                *null |= array.null_count() > 0;
+                *text |= array.null_count() < array.len();
+            }
+        }
+        if !self.null_texts && self.texts.contains(&(true, true)) {
+            self.null_texts = true;
+            let detail = "a null in a string column that has texts, where blank must be ''";
+            findings.add(FindingKind::FormDiffers, key, detail);
+        }
+    }
+
     fn read(
         &mut self,
         batch: &RecordBatch,
         rows: &mut RowsFound<'_, '_>,
         findings: &mut Findings,
     ) -> Result<(), AuditError> {
-        let is_text = |array: &&arrow_array::ArrayRef| array.data_type() == &arrow_schema::DataType::Utf8;
-        if !self.null_texts && batch.columns().iter().filter(is_text).any(|array| array.null_count() > 0) {
-            self.null_texts = true;
-            let detail = "a null in a string column, where blank must be ''";
-            findings.add(FindingKind::FormDiffers, rows.check.key, detail);
-        }
+        self.check_nulls(batch, rows.check.key, findings);
         for row in 0..batch.num_rows() {
             self.record.clear();
             for array in batch.columns() {
