@@ -1,6 +1,7 @@
 use super::key::LedgerKey;
 use super::totals::{Totals, TotalsJson};
 use crate::columns::known;
+use crate::mask::Mask;
 use crate::money::ExactSum;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -92,6 +93,24 @@ impl ToldTotals {
         for (key, totals) in &other.by_key {
             self.by_key.entry(key.clone()).or_default().merge(totals);
         }
+    }
+
+    /// As a customer proof tells them: the texts of the keys masked, keys that become one added up.
+    pub fn masked(&self, mask: &Mask) -> Self {
+        self.with_keys(|key| key.masked(mask))
+    }
+
+    /// By period alone, for a mask whose key isn't known.
+    pub fn by_period(&self) -> Self {
+        self.with_keys(|key| LedgerKey { billing_period: key.billing_period.clone(), ..LedgerKey::default() })
+    }
+
+    fn with_keys(&self, new: impl Fn(&LedgerKey) -> LedgerKey) -> Self {
+        let mut totals = Self::default();
+        for (key, one) in &self.by_key {
+            totals.by_key.entry(new(key)).or_default().merge(one);
+        }
+        totals
     }
 
     /// Each key with its totals.

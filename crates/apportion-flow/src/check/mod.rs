@@ -14,7 +14,8 @@ pub use consumer::{ExportVerdict, Verdict, VerifyError, verify};
 pub use file::{CheckError, Checked, Expected, check_file};
 pub use parquet::check_parquet;
 pub use reconcile::{
-    BridgeLine, BridgeReport, ExportState, Invoice, InvoiceReport, ReconcileError, ReconcileFinding,
-    ReconcileReport, ReconcileRequest, ReconcileZeros, ReconciledDelivery, ReconciledExport, reconcile,
+    BridgeLine, BridgeReport, ConfiguredExport, ExportState, Invoice, InvoiceReport, ReconcileError,
+    ReconcileFinding, ReconcileReport, ReconcileRequest, ReconcileZeros, ReconciledDelivery,
+    ReconciledExport, reconcile,
 };
 pub use rows::{Row, TakesRows, each_row};

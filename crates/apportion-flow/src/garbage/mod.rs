@@ -18,7 +18,7 @@ use crate::storage::{
     Bucket, DocumentError, StorageError, Swap, Targets, delivered_periods, find_document, read_document,
 };
 use apportion_core::proof::{
-    MasterEntry, MasterExport, MasterPointer, MasterProof, PeriodState, to_stored_json,
+    Decision, MasterEntry, MasterExport, MasterPointer, MasterProof, PeriodState, to_stored_json,
 };
 use apportion_model::{AccountId, BillingPeriod, CustomerId, ObjectKey, SourceName};
 use export::{Objects, objects_of, unassigned_objects};
@@ -161,7 +161,9 @@ impl Collector<'_> {
     /// The delivery that a lock names.
     fn locked(&self) -> Result<Option<PeriodState>, GarbageError> {
         let key = ObjectKey::PeriodState { source: self.source, period: self.period }.to_string();
-        Ok(find_document::<PeriodState>(self.msp(), &key)?.map(|document| document.value))
+        let state = find_document::<PeriodState>(self.msp(), &key)?.map(|document| document.value);
+        // An unlocked month's state still tells what was locked; that binds nobody.
+        Ok(state.filter(|state| state.state == Decision::Locked))
     }
 
     fn sort(&self, pointer: &MasterPointer) -> Result<Sorted, GarbageError> {

@@ -1,5 +1,5 @@
 use super::{Body, Bucket, ObjectInfo, Put, StorageError, Swap};
-use crate::plant;
+use crate::plant::{self, Plant};
 use apportion_model::ObjectKey;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -192,7 +192,7 @@ impl Bucket for Folder {
             Err(error) if is_absent(&error) => None,
             Err(error) => return Err(self.error(key, "reading")(error)),
         };
-        if now.as_deref() != seen && !plant::is_planted(plant::Plant::StoreWeak) {
+        if now.as_deref() != seen && !plant::is_planted(Plant::StoreWeak) {
             return Ok(Swap::Lost);
         }
         let beside = self.write_beside(&path, key, Body::Bytes(new))?;

@@ -31,6 +31,7 @@ pub(crate) fn run(args: &ReconcileArgs, printer: &Printer, signals: &Signals) ->
         sources: places.sources,
         exports: places.exports,
         targets: places.targets,
+        mask_key: settings.mask_key.as_ref().map(|setting| setting.key.clone()),
         only: settings.only.clone(),
         periods: settings.periods.clone(),
         by,

@@ -14,14 +14,15 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 const HEADS: [Head; 3] = [text("test"), text("result"), text("detail")];
 /// Line items of the bill that is live, and of the one that takes its place: small, so that a hundred runs and more
 /// take less than a minute.
 const ROWS: [u64; 2] = [400, 500];
-/// How often a run is measured, before others are killed within its time.
-const MEASURED: usize = 3;
+/// How many runs go on at once: they mostly wait for the disk. Measured and killed runs have the same company.
+const LANES: u32 = 4;
 
 /// What `selftest --output json` prints.
 #[derive(Serialize)]
@@ -165,21 +166,34 @@ fn crash(
         Err(error) => return stop().and(Err(error)),
     };
     report.run_milliseconds = u64::try_from(scene.took.as_millis()).unwrap_or(u64::MAX);
-    for point in 0..points {
-        stop()?;
-        progress.stage(&format!("crash point {} of {points}", point + 1), None);
-        // In the middle of each of so many equal parts.
-        let nanos = scene.took.as_nanos() * u128::from(2 * point + 1) / u128::from(2 * points);
-        let moment = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
-        match scene.point(moment) {
-            Ok(died) => report.died += u32::from(died),
-            Err(error) => {
-                stop()?;
-                report.failures.push(format!("killed after {} ms: {error:#}", moment.as_millis()));
-            }
+    let told = Mutex::new(report);
+    std::thread::scope(|scope| {
+        for lane in 0..LANES {
+            let (scene, told) = (&scene, &told);
+            scope.spawn(move || {
+                for point in (0..points).filter(|point| point % LANES == lane) {
+                    if progress.interrupted() {
+                        return;
+                    }
+                    // In the middle of each of so many equal parts.
+                    let nanos = scene.took.as_nanos() * u128::from(2 * point + 1) / u128::from(2 * points);
+                    let moment = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
+                    let ended = scene.point(&format!("point-{point}"), moment);
+                    let mut report = told.lock().unwrap_or_else(PoisonError::into_inner);
+                    report.crash_points += 1;
+                    progress.stage(&format!("crash point {} of {points}", report.crash_points), None);
+                    match ended {
+                        Ok(died) => report.died += u32::from(died),
+                        Err(error) => {
+                            report.failures.push(format!("killed after {} ms: {error:#}", moment.as_millis()))
+                        }
+                    }
+                }
+            });
         }
-        report.crash_points += 1;
-    }
+    });
+    stop()?;
+    let report = told.into_inner().unwrap_or_else(PoisonError::into_inner);
     if points > 0 && report.died == 0 && report.failures.is_empty() {
         report.failures.push(
             "no run died in its middle, so nothing is shown; the machine's speed changed, run again"
@@ -207,22 +221,37 @@ impl Scene {
             took: Duration::ZERO,
         };
         scene.finish(&scene.before, &old)?;
+        let undisturbed: Vec<anyhow::Result<(Duration, Tree)>> = std::thread::scope(|scope| {
+            let scene = &scene;
+            let runs: Vec<_> = (0..LANES)
+                .map(|lane| scope.spawn(move || scene.undisturbed(&format!("undisturbed-{lane}"))))
+                .collect();
+            let ended = |_| Err(anyhow::anyhow!("a thread that watched a run ended"));
+            runs.into_iter().map(|run| run.join().unwrap_or_else(ended)).collect()
+        });
         let mut took = Vec::new();
-        for number in 0..MEASURED {
-            let place = scene.fresh(&format!("undisturbed-{number}"))?;
-            let began = Instant::now();
-            scene.finish(&place, &scene.new)?;
-            took.push(began.elapsed());
-            let found = tree(&place)?;
+        for run in undisturbed {
+            let (time, found) = run?;
             if !scene.wanted.is_empty() && scene.wanted != found {
                 bail!("two undisturbed runs end with different bytes");
             }
+            took.push(time);
             scene.wanted = found;
-            fs::remove_dir_all(&place)?;
         }
         took.sort_unstable();
-        scene.took = took.get(MEASURED / 2).copied().unwrap_or_default();
+        scene.took = took.get(took.len() / 2).copied().unwrap_or_default();
         Ok(scene)
+    }
+
+    /// How long a run takes that nobody kills, and what it leaves.
+    fn undisturbed(&self, name: &str) -> anyhow::Result<(Duration, Tree)> {
+        let place = self.fresh(name)?;
+        let began = Instant::now();
+        self.finish(&place, &self.new)?;
+        let took = began.elapsed();
+        let found = tree(&place)?;
+        fs::remove_dir_all(&place)?;
+        Ok((took, found))
     }
 
     /// A new place where the first bill is live.
@@ -256,8 +285,8 @@ impl Scene {
 
     /// Kills a run at a moment, looks at what is there as its readers would, runs again, and compares; whether the run
     /// died before its end.
-    fn point(&self, moment: Duration) -> anyhow::Result<bool> {
-        let place = self.fresh("point")?;
+    fn point(&self, name: &str, moment: Duration) -> anyhow::Result<bool> {
+        let place = self.fresh(name)?;
         let mut child =
             self.command(&place, &self.new).stderr(Stdio::null()).spawn().context("starting a run")?;
         std::thread::sleep(moment);

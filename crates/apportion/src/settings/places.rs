@@ -1,8 +1,9 @@
 use super::resolve::{Settings, SourceSetting};
 use crate::exit::{Failure, NOT_FOUND, usage};
+use apportion_flow::check::ConfiguredExport;
 use apportion_flow::run::{Customer, SourceRequest, Target};
 use apportion_flow::storage::{Bucket, Folder, Targets};
-use apportion_model::{CustomerId, ReportId, SourceName};
+use apportion_model::SourceName;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ pub(crate) struct Places {
     /// The sources' names.
     pub(crate) sources: Vec<SourceName>,
     /// Every export that the settings have.
-    pub(crate) exports: Vec<(SourceName, CustomerId, ReportId)>,
+    pub(crate) exports: Vec<ConfiguredExport>,
     /// Where exports lie.
     pub(crate) targets: Targets,
 }
@@ -59,8 +60,12 @@ impl Settings {
             }
             for source in &sources {
                 let exports = customer.exports(source).map_err(|error| usage(error.to_string()))?;
-                let named =
-                    exports.into_iter().map(|export| (source.name.clone(), id.clone(), export.report));
+                let named = exports.into_iter().map(|export| ConfiguredExport {
+                    source: source.name.clone(),
+                    customer: id.clone(),
+                    report: export.report,
+                    accounts: customer.routed.accounts.clone(),
+                });
                 places.exports.extend(named);
             }
         }

@@ -261,6 +261,11 @@ fn a_locked_delivery_and_a_customer_that_left_stay() {
     assert_eq!(gc(&settings, &keep_one).0, 0);
     assert_eq!(deliveries(place.path()), [ids[0].clone(), ids[2].clone()]);
     whole(place.path(), "locked");
+    // Unlocked, it goes, although the state still names it.
+    let flags = ["periods", "unlock", "2026-10", "--config", settings.to_str().unwrap()];
+    assert_eq!(code(&program(&flags).output().unwrap()), 0);
+    assert_eq!(gc(&settings, &keep_one).0, 0);
+    assert_eq!(deliveries(place.path()), ids[..1]);
     // A state that can't be read might lock anything.
     fs::write(&path, "{").unwrap();
     let before = everything(place.path());

@@ -1,12 +1,15 @@
 //! The second day: what hasn't changed is hashed once, decoded never, and nothing is written for it.
 
 use crate::redelivered::{all_of, source};
-use crate::support::{MANIFEST, PERIOD_FOLDER, Place, gzip, manifest, small_csv};
+use crate::support::{MANIFEST, PERIOD_FOLDER, Place, gzip, manifest, same_tree, small_csv};
 use crate::watched::{Done, Watched};
 use apportion_flow::run::{DeliverRequest, State, Target, Unwatched, deliver};
 use apportion_flow::storage::Folder;
+use apportion_model::AccountId;
 use std::collections::BTreeMap;
+use std::fs;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 fn is_data(key: &str) -> bool {
     key.ends_with(".csv.gz")
@@ -76,4 +79,42 @@ fn of_several_sources_the_payers_are_known_from_the_proofs() {
     place.write(&format!("other/{MANIFEST}"), manifest("b2", &["rpt-1.csv.gz"]).to_string());
     let error = deliver(&request, &Unwatched).unwrap_err().to_string();
     assert!(error.contains("999900001111"), "{error}");
+}
+
+#[test]
+fn a_month_that_is_locked_while_it_is_read_stays() {
+    let place = Place::new();
+    place.report("a1", &[small_csv(30).as_bytes()]);
+    let (mut request, all) = watched(&place, &["main"]);
+    // So that nobody opens a file between the pin and the reader.
+    request.customers[0].folder = Some(AccountId::from_data("999900001111"));
+    let state = place.at("msp/states/main/20250301-20250401-State.json");
+    let (msp, opened) = (place.at("msp/proofs/main"), AtomicBool::new(false));
+    // The pin opens a file first; when the reader does, somebody locks the month.
+    let source_bucket = Watched::with(Folder::new(place.at("source")), move |what, key| {
+        if what == Done::Open && is_data(key) && opened.swap(true, Ordering::Relaxed) && msp.is_dir() {
+            let pointer = fs::read(msp.join("20250301-20250401-MasterPointer.json")).unwrap();
+            let pointer: serde_json::Value = serde_json::from_slice(&pointer).unwrap();
+            let lock = serde_json::json!({
+                "state": "locked",
+                "reason": "closed just now",
+                "delivery_id": pointer["delivery_id"],
+                "source_version": "that of the first delivery",
+            });
+            fs::create_dir_all(state.parent().unwrap()).unwrap();
+            fs::write(&state, lock.to_string()).unwrap();
+        }
+    });
+    request.sources = vec![source("main", false, Arc::new(Folder::new(place.at("source"))))];
+    assert_eq!(again(&request, &all), State::Delivered);
+    place.report("a2", &[small_csv(31).as_bytes()]);
+    request.sources = vec![source("main", false, source_bucket)];
+    let live = |place: &Place| {
+        let mut tree = place.tree("target/manifests");
+        tree.extend(place.tree("msp/proofs/main").into_iter().filter(|(key, _)| key.contains("Pointer")));
+        tree
+    };
+    let before = live(&place);
+    assert_eq!(again(&request, &all), State::Waiting);
+    same_tree(&before, &live(&place));
 }

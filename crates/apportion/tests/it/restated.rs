@@ -35,7 +35,7 @@ fn versions() -> [Vec<Item>; 4] {
     // One of the twins is gone, a price is another, a credit came.
     let mut third = second.clone();
     third.remove(2);
-    third[3].4 = 8;
+    third[2].4 = 8;
     third.push((ACME, "Credit", 3, "AmazonRDS", -40_000));
     // What was nobody's is gone, and a support fee came.
     let mut fourth = third.clone();

@@ -1,11 +1,13 @@
 use super::report::{ExportState, ReconcileZeros, ReconciledExport};
-use super::{Findings, ReconcileRequest, describe, file_problem};
+use super::{ConfiguredExport, Findings, ReconcileRequest, describe, file_problem};
 use crate::storage::{Bucket, DocumentError, StorageError, find_document, read_document};
 use apportion_core::ledger::ToldTotals;
 use apportion_core::manifest::{OwnManifest, read_own};
+use apportion_core::mask::{Mask, MaskKey};
 use apportion_core::proof::{
-    CUSTOMER_PROOF, CustomerProof, MasterExport, MasterPointer, MasterProof, ReasonTotals,
+    CUSTOMER_PROOF, CustomerProof, MasterExport, MasterPointer, MasterProof, ProofAccounts, ReasonTotals,
 };
+use apportion_core::route::Reason;
 use apportion_model::{AssemblyId, CustomerId, ObjectKey};
 use std::collections::BTreeMap;
 
@@ -76,12 +78,16 @@ impl Looking<'_, '_> {
 
     /// Exports that the settings have and the newest delivery doesn't.
     fn not_delivered(&self) -> Vec<ReconciledExport> {
-        let due = self.request.exports.iter().filter(|(source, customer, report)| {
-            *source == self.proof.source
-                && self.is_chosen(customer)
-                && !self.proof.customers.iter().any(|export| export.report_id == *report)
+        let period = self.proof.billing_period;
+        let due = self.request.exports.iter().filter(|configured| {
+            // Who owns nothing in this month came later, and misses nothing of it.
+            let owns_something = configured.accounts.bearing_on(period).is_none_or(|list| !list.is_empty());
+            configured.source == self.proof.source
+                && owns_something
+                && self.is_chosen(&configured.customer)
+                && !self.proof.customers.iter().any(|export| export.report_id == configured.report)
         });
-        due.map(|(_, customer, report)| ReconciledExport {
+        due.map(|ConfiguredExport { customer, report, .. }| ReconciledExport {
             customer: customer.to_string(),
             report_id: report.to_string(),
             state: ExportState::NotDelivered,
@@ -101,8 +107,10 @@ impl Looking<'_, '_> {
             return Seen::of(ExportState::NotChosen, "");
         }
         let request = self.request;
-        let configured = request.exports.iter().any(|(source, customer, report)| {
-            *source == self.proof.source && *customer == export.customer && *report == export.report_id
+        let configured = request.exports.iter().any(|configured| {
+            configured.source == self.proof.source
+                && configured.customer == export.customer
+                && configured.report == export.report_id
         });
         let target = request.targets.find(&export.customer, export.linked_account.as_ref());
         let Some(target) = target.filter(|_| configured) else {
@@ -216,7 +224,12 @@ impl Looking<'_, '_> {
             }
         };
         let mut problems = identity_problems(&proof, export, master);
-        problems.extend(totals_problems(&proof, export, master));
+        problems.extend(totals_problems(
+            &proof,
+            export,
+            master,
+            &Told::of(&proof, self.request.mask_key.as_ref()),
+        ));
         for problem in problems {
             self.findings.say("proof", &export.proof, problem);
         }
@@ -273,11 +286,16 @@ fn identity_problems(proof: &CustomerProof, export: &MasterExport, master: &Mast
 }
 
 /// The customer proof counts and sums what the master proof does, and its files hold as many rows.
-fn totals_problems(proof: &CustomerProof, export: &MasterExport, master: &MasterProof) -> Vec<String> {
+fn totals_problems(
+    proof: &CustomerProof,
+    export: &MasterExport,
+    master: &MasterProof,
+    told: &Told,
+) -> Vec<String> {
     let mut problems = Vec::new();
     match (ToldTotals::read(&proof.totals), ToldTotals::read(&export.totals)) {
         (Ok(own), Ok(masters)) => {
-            let differences = own.differences(&masters);
+            let differences = told.own(&own).differences(&told.masters(&masters));
             problems.extend(
                 differences.iter().map(|line| format!("against the master proof: {}", describe(line))),
             );
@@ -300,19 +318,63 @@ fn totals_problems(proof: &CustomerProof, export: &MasterExport, master: &Master
     }
     let masters = master.withheld.iter().find(|withheld| withheld.customer == export.customer);
     let masters: &[ReasonTotals] = masters.map_or(&[], |withheld| &withheld.totals);
-    if !same_reasons(&proof.withheld, masters) {
+    if !same_reasons(&proof.withheld, masters, told) {
         problems.push("tells other withheld line items than the master proof".to_owned());
     }
     problems
 }
 
-/// Whether two lists of totals with reasons are the same, reason by reason, in value.
-fn same_reasons(left: &[ReasonTotals], right: &[ReasonTotals]) -> bool {
-    apportion_core::route::Reason::ALL.into_iter().all(|reason| {
+/// How a customer proof tells the texts of its totals' keys.
+enum Told {
+    /// Through this mask.
+    Masked(Box<Mask>),
+    /// Through the mask of a key that isn't at hand: only periods can be compared.
+    Unknown,
+}
+
+impl Told {
+    fn of(proof: &CustomerProof, key: Option<&MaskKey>) -> Self {
+        let mask = match (&proof.accounts, proof.privacy.as_str()) {
+            (ProofAccounts::All(_), _) | (_, "faithful") => Mask::faithful(),
+            (ProofAccounts::Listed(list), _) => {
+                let key = key.filter(|key| key.fingerprint() == proof.mask_key);
+                if key.is_none() && proof.mask_key != "none" {
+                    return Self::Unknown;
+                }
+                let own = list.iter().map(|account| &account.id);
+                Mask::new(&proof.customer, own, proof.payer == "keep", key)
+            }
+        };
+        Self::Masked(Box::new(mask))
+    }
+
+    /// The customer proof's own totals, as far as they can be compared.
+    fn own(&self, totals: &ToldTotals) -> ToldTotals {
+        match self {
+            Self::Masked(_) => totals.clone(),
+            Self::Unknown => totals.by_period(),
+        }
+    }
+
+    /// The master proof's, as the customer proof would tell them.
+    fn masters(&self, totals: &ToldTotals) -> ToldTotals {
+        match self {
+            Self::Masked(mask) => totals.masked(mask),
+            Self::Unknown => totals.by_period(),
+        }
+    }
+}
+
+/// Whether a customer proof tells the master's totals, reason by reason, in value.
+fn same_reasons(own: &[ReasonTotals], masters: &[ReasonTotals], told: &Told) -> bool {
+    Reason::ALL.into_iter().all(|reason| {
         let of = |list: &[ReasonTotals]| {
             let chosen = list.iter().filter(|entry| entry.reason == reason).map(|entry| &entry.totals);
             ToldTotals::read(chosen)
         };
-        matches!((of(left), of(right)), (Ok(left), Ok(right)) if left == right)
+        match (of(own), of(masters)) {
+            (Ok(own), Ok(masters)) => told.own(&own) == told.masters(&masters),
+            _ => false,
+        }
     })
 }

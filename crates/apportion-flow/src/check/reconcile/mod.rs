@@ -16,11 +16,13 @@ pub use report::{
 use crate::outcome::Kind;
 use crate::storage::{Bucket, DocumentError, StorageError, Targets, delivered_periods, read_document};
 use apportion_core::ledger::Unexplained;
+use apportion_core::mask::MaskKey;
 use apportion_core::money::ExactSum;
 use apportion_core::proof::{
     Books, Bridge, BridgeBy, Bridges, InvoiceTie, MASTER_PROOF, MasterEntry, MasterPointer, MasterProof,
     invoice_ids,
 };
+use apportion_core::route::Accounts;
 use apportion_model::{BillingPeriod, CustomerId, ObjectKey, ReportId, SourceName};
 use live::Looking;
 use report::{bridge_lines, report_bridge};
@@ -34,10 +36,12 @@ pub struct ReconcileRequest {
     pub msp: Arc<dyn Bucket>,
     /// The sources of the settings.
     pub sources: Vec<SourceName>,
-    /// The exports that the settings have, with their source.
-    pub exports: Vec<(SourceName, CustomerId, ReportId)>,
+    /// The exports that the settings have.
+    pub exports: Vec<ConfiguredExport>,
     /// Where exports lie.
     pub targets: Targets,
+    /// The mask key: customer proofs tell currencies, types and invoice ids masked.
+    pub mask_key: Option<MaskKey>,
     /// Only this customer's exports are looked at; None: all. The bridge is always whole.
     pub only: Option<CustomerId>,
     /// Which months; None: all that were delivered.
@@ -46,6 +50,19 @@ pub struct ReconcileRequest {
     pub by: BridgeBy,
     /// Invoices to tie to.
     pub invoices: Vec<Invoice>,
+}
+
+/// An export that the settings have.
+#[derive(Debug, Clone)]
+pub struct ConfiguredExport {
+    /// Of which source.
+    pub source: SourceName,
+    /// Whose.
+    pub customer: CustomerId,
+    /// The export.
+    pub report: ReportId,
+    /// The customer's accounts, with their dates.
+    pub accounts: Accounts,
 }
 
 /// What AWS says an invoice amounts to.

@@ -327,10 +327,10 @@ impl<'a, 'b> Booking<'a, 'b> {
         let text =
             |place: Option<usize>| String::from_utf8_lossy(place.map_or(&b""[..], |place| row.cell(place)));
         let cost = self.told.cost.and_then(|place| Number::parse(row.cell(place)).ok().flatten());
-        if let Some(cost) = cost.as_ref().filter(|_| self.told.is_parquet) {
-            if let Ok(double) = text(self.told.cost).parse() {
-                self.stored.add(double, cost, 1);
-            }
+        if let Some(cost) = cost.as_ref().filter(|_| self.told.is_parquet)
+            && let Ok(double) = text(self.told.cost).parse()
+        {
+            self.stored.add(double, cost, 1);
         }
         let start = text(self.told.start);
         let day = Instant::parse(start.as_bytes()).map(|start| start.day().to_string()).unwrap_or_default();
