@@ -49,14 +49,17 @@ const CATEGORIES: [(&str, &str); 13] = [
     ("tags", "tags"),
 ];
 
-/// Snake names of the columns that legacy reports have, with their names there.
+/// Snake names of the known columns, with their legacy names.
 static BY_NAME: LazyLock<HashMap<String, &'static str>> = LazyLock::new(|| {
     let name = |header: &str| String::from_utf8_lossy(&snake(header.as_bytes())).into_owned();
     KNOWN.split_ascii_whitespace().map(|header| (name(header), header)).collect()
 });
 
-/// The columns of legacy reports.
+/// The columns of legacy reports; the first seven are CUR 2.0's own, as a legacy report would name them.
 const KNOWN: &str = "\
+    bill/PayerAccountName lineItem/UsageAccountName lineItem/IamPrincipal lineItem/UserIdentifier \
+    capacityReservation/CapacityReservationArn capacityReservation/CapacityReservationStatus \
+    capacityReservation/CapacityReservationType \
     bill/BillType bill/BillingEntity bill/BillingPeriodEndDate bill/BillingPeriodStartDate bill/InvoiceId \
     bill/InvoicingEntity bill/PayerAccountId discount/BundledDiscount discount/EdpDiscount \
     discount/PrivateRateDiscount discount/RiVolumeDiscount discount/SppDiscount discount/TotalDiscount \
@@ -172,7 +175,7 @@ mod tests {
             ("resource_tags_user_team", Some("Resource Tags user team"), "resourceTags/user_team"),
             ("custom_field", Some("Custom Field"), "custom_field"),
             ("capacity_reservation_x", None, "capacityReservation/x"),
-            ("bill_payer_account_name", None, "bill/payer_account_name"),
+            ("bill_payer_account_name", None, "bill/PayerAccountName"),
             ("bill_bill_type", Some("bill/billType"), "bill/BillType"),
             ("something", None, "something"),
             ("productx", None, "productx"),
