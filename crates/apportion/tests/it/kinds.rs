@@ -2,17 +2,11 @@
 //! zipfile): each is delivered with the same cells as the rows as a plain CSV, verified and audited, and its sums are
 //! those that Python's decimals found. `APPORTION_READERS_PYTHON` names a Python that has pyarrow.
 
+use crate::redelivered::{all_of, source};
 use crate::samples::root;
 use crate::support::{MANIFEST, Place, Said, gunzip, gzip, skip, small_csv, testdata, zip};
-use apportion_core::columns::Contract;
-use apportion_core::route::{Accounts, RoutedCustomer};
-use apportion_flow::run::{
-    Customer, DeliverRequest, Sharing, SourceKindWanted, SourceRequest, SpoolRequest, Unwatched,
-    deliver as deliver_request,
-};
+use apportion_flow::run::{SourceKindWanted, Unwatched, deliver as deliver_request};
 use apportion_flow::storage::Folder;
-use apportion_flow::write::Order;
-use apportion_model::{CustomerId, SourceName};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
@@ -215,39 +209,9 @@ fn all_loose_files_of_a_folder_are_one_report() {
     place.write("source/empty.csv", format!("{}\n", march.lines().next().unwrap()));
     // Not looked at: the files are the report.
     place.write(&format!("source/{MANIFEST}"), "{}");
-    let request = DeliverRequest {
-        source: SourceRequest {
-            bucket: Arc::new(Folder::new(place.at("source"))),
-            name: SourceName::unnamed(),
-            named: false,
-            report: None,
-            object: None,
-            kind: SourceKindWanted::Files,
-        },
-        periods: None,
-        customers: vec![Customer {
-            routed: RoutedCustomer {
-                id: CustomerId::new("all").unwrap(),
-                accounts: Accounts::All,
-                withhold: Vec::new(),
-            },
-            name: "All".to_owned(),
-            sharing: Sharing::Organization,
-            target: Arc::new(Folder::new(place.at("target"))),
-            folder: None,
-            contract: Contract::Eco,
-            order: Order::Sorted,
-            payer_kept: true,
-            faithful: false,
-        }],
-        only: None,
-        msp: None,
-        mask_key: None,
-        spool: SpoolRequest { folder: place.at("spool"), limit: 1 << 30 },
-        threads: 1,
-        memory: 512 << 20,
-        dry_run: false,
-    };
+    let mut files = source("main", false, Arc::new(Folder::new(place.at("source"))));
+    files.kind = SourceKindWanted::Files;
+    let request = all_of(&place, vec![files]);
     let report = deliver_request(&request, &Unwatched).unwrap();
     let told: Vec<_> = report
         .periods
