@@ -89,7 +89,7 @@ impl Aws {
             account: if payers { PAYER.to_owned() } else { draw.pick(&self.accounts).clone() },
             kind,
             date: date(day),
-            product: *draw.pick(&["AmazonEC2", "AmazonS3", "AWSSupport", "AmazonRDS"]),
+            product: draw.pick(&["AmazonEC2", "AmazonS3", "AWSSupport", "AmazonRDS"]),
             cost: format!("{sign}{}.{:010}", draw.below(40), draw.below(1_000_000_000)),
             team: if draw.percent(50) {
                 draw.pick(&["red", "blue", "a, \"quoted\" one"]).to_string()
