@@ -12,8 +12,6 @@ pub(crate) fn legacy_name(name: &str, found: Option<&str>) -> String {
     if let Some(known) = BY_NAME.get(name) {
         return (*known).to_owned();
     }
-    // A column that legacy reports don't have is called as its snake name says, whatever a source calls it.
-    let found = found.filter(|_| !WITHOUT_LEGACY_NAME.contains(&name));
     found.and_then(slash_name).or_else(|| slash_name(name)).unwrap_or_else(|| name.to_owned())
 }
 
@@ -51,25 +49,17 @@ const CATEGORIES: [(&str, &str); 13] = [
     ("tags", "tags"),
 ];
 
-/// Snake names of the columns that legacy reports have, with their names there.
+/// Snake names of the known columns, with their legacy names.
 static BY_NAME: LazyLock<HashMap<String, &'static str>> = LazyLock::new(|| {
     let name = |header: &str| String::from_utf8_lossy(&snake(header.as_bytes())).into_owned();
     KNOWN.split_ascii_whitespace().map(|header| (name(header), header)).collect()
 });
 
-/// Known columns that came with CUR 2.0.
-const WITHOUT_LEGACY_NAME: [&str; 7] = [
-    "bill_payer_account_name",
-    "line_item_usage_account_name",
-    "line_item_iam_principal",
-    "line_item_user_identifier",
-    "capacity_reservation_capacity_reservation_arn",
-    "capacity_reservation_capacity_reservation_status",
-    "capacity_reservation_capacity_reservation_type",
-];
-
-/// The columns of legacy reports.
+/// The columns of legacy reports; the first seven are CUR 2.0's own, as a legacy report would name them.
 const KNOWN: &str = "\
+    bill/PayerAccountName lineItem/UsageAccountName lineItem/IamPrincipal lineItem/UserIdentifier \
+    capacityReservation/CapacityReservationArn capacityReservation/CapacityReservationStatus \
+    capacityReservation/CapacityReservationType \
     bill/BillType bill/BillingEntity bill/BillingPeriodEndDate bill/BillingPeriodStartDate bill/InvoiceId \
     bill/InvoicingEntity bill/PayerAccountId discount/BundledDiscount discount/EdpDiscount \
     discount/PrivateRateDiscount discount/RiVolumeDiscount discount/SppDiscount discount/TotalDiscount \
@@ -185,8 +175,7 @@ mod tests {
             ("resource_tags_user_team", Some("Resource Tags user team"), "resourceTags/user_team"),
             ("custom_field", Some("Custom Field"), "custom_field"),
             ("capacity_reservation_x", None, "capacityReservation/x"),
-            ("bill_payer_account_name", Some("bill/PayerAccountName"), "bill/payer_account_name"),
-            ("bill_payer_account_name", None, "bill/payer_account_name"),
+            ("bill_payer_account_name", None, "bill/PayerAccountName"),
             ("bill_bill_type", Some("bill/billType"), "bill/BillType"),
             ("something", None, "something"),
             ("productx", None, "productx"),

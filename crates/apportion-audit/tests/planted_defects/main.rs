@@ -1,4 +1,13 @@
 //! A right delivery is clean; then one defect after another is planted, and each must be found.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    missing_docs,
+    unreachable_pub
+)]
 
 #[path = "../../src/columns.rs"]
 #[allow(dead_code)]

@@ -259,7 +259,9 @@ pub(crate) fn rows_hash(rows: &[Vec<String>]) -> String {
 }
 
 pub(crate) fn totals(shape: &Shape, items: &[usize], reason: bool) -> Value {
-    let mut groups: BTreeMap<(&str, &str, &str), (u64, i64, bool, u128)> = BTreeMap::new();
+    /// Rows, cents, whether a cost was seen, and the hash of the items.
+    type Group = (u64, i64, bool, u128);
+    let mut groups: BTreeMap<(&str, &str, &str), Group> = BTreeMap::new();
     for at in items {
         let (item, reason) = (&ITEMS[*at], if reason { routes(shape)[*at].0 } else { "" });
         let group = groups.entry((reason, item.kind, item.invoice)).or_default();

@@ -53,7 +53,7 @@ fn lay_out(place: &Place, parties: &[Party]) {
             let cost = format!("{}.{:010}", number % 13, u64::from(number) * 7_919 % 10_000_000_000);
             let part = &mut parts[(number % 2) as usize];
             part.push_str(&row(number, &party.accounts[0].id, 1 + number % 28, &cost));
-            let tag = if number % 3 == 0 { "" } else { "blue" };
+            let tag = if number.is_multiple_of(3) { "" } else { "blue" };
             writeln!(
                 part,
                 ",arn:aws:savingsplans::9999{:08}:savingsplan/{number},0.{number},{tag},green{},\"t, {}\",{},{},AmazonEC2",

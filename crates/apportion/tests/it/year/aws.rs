@@ -14,6 +14,8 @@ bill/BillingPeriodEndDate,lineItem/UsageAccountId,lineItem/LineItemType,lineItem
 lineItem/ProductCode,lineItem/UsageType,lineItem/UsageAmount,lineItem/CurrencyCode,lineItem/UnblendedCost,\
 lineItem/LineItemDescription,resourceTags/user:Team";
 
+const PRODUCTS: [&str; 4] = ["AmazonEC2", "AmazonS3", "AWSSupport", "AmazonRDS"];
+
 /// The day the year begins.
 fn start() -> Day {
     Day::from_date(2025, 1, 1).unwrap()
@@ -89,7 +91,7 @@ impl Aws {
             account: if payers { PAYER.to_owned() } else { draw.pick(&self.accounts).clone() },
             kind,
             date: date(day),
-            product: *draw.pick(&["AmazonEC2", "AmazonS3", "AWSSupport", "AmazonRDS"]),
+            product: PRODUCTS[draw.below(PRODUCTS.len())],
             cost: format!("{sign}{}.{:010}", draw.below(40), draw.below(1_000_000_000)),
             team: if draw.percent(50) {
                 draw.pick(&["red", "blue", "a, \"quoted\" one"]).to_string()
