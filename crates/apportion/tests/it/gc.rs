@@ -188,8 +188,12 @@ fn an_assembly_that_a_newer_delivery_holds_too_stays() {
     let (place, settings) = delivered(ROWS);
     let text = fs::read_to_string(&settings).unwrap();
     // Only the first customer's settings change, so only its assembly does.
-    for order in ["source", "sorted\"\ngzip = \"single", "source\"\ngzip = \"single"] {
-        let changed = text.replacen("order = \"sorted\"", &format!("order = \"{order}\""), 1);
+    for (order, gzip) in [("source", "multi-member"), ("sorted", "single"), ("source", "single")] {
+        let changed = text.replacen("order = \"sorted\"", &format!("order = \"{order}\""), 1).replacen(
+            "gzip = \"multi-member\"",
+            &format!("gzip = \"{gzip}\""),
+            1,
+        );
         assert_ne!(changed, text);
         fs::write(&settings, changed).unwrap();
         assert_eq!(code(&deliver(&settings, &[])), 0);

@@ -298,7 +298,9 @@ const TAMPERINGS: [Tampering; 22] = [
     }),
     ("a reason that moved", "proof", "withheld", |scene| {
         scene.change(&scene.master(), |proof| {
-            proof["withheld"][0]["totals"][0]["reason"] = json!("withheld_split_cost");
+            let reason = &mut proof["withheld"][0]["totals"][0]["reason"];
+            let other = if *reason == "withheld_type" { "withheld_split_cost" } else { "withheld_type" };
+            *reason = json!(other);
         });
     }),
     ("withheld line items made nobody's", "proof", "withheld", |scene| {
