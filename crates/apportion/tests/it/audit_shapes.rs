@@ -403,7 +403,7 @@ fn audit_reads_every_source_of_the_settings() {
     let customers = periods[1]["customers"].as_array().unwrap();
     assert!(customers.iter().all(|export| export["report_id"].as_str().unwrap().contains("-second")));
     let proof = Place { root: place.path().to_owned() }.find(T0, "customer0-second-Proof.json");
-    edit(&proof, |proof| proof["rows"] = 1.into());
+    edit(&proof, |proof| proof["rows"] = 99.into());
     assert_eq!(audit(&settings).0, 4);
 }
 
