@@ -2,11 +2,12 @@
 
 use crate::harness::{Tree, code, copy, program, run, say, set_time, stderr, temp, tree};
 use crate::random_report::PERIOD;
-use crate::small_report::{deliver, delivered, renew};
+use crate::small_report::{Look, deliver, delivered, make_looking, renew, renew_looking};
 use crate::written_report::TIME;
 use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Output;
 
 const ROWS: usize = 30;
 const NOW: [&str; 5] = ["--grace", "0", "--output", "json", "--delete"];
@@ -62,6 +63,23 @@ fn whole(place: &Path, when: &str) {
         let out = program(&["verify", "--target", target.to_str().unwrap()]).output().unwrap();
         assert_eq!(code(&out), 0, "{when}: {}", stderr(&out));
     }
+}
+
+/// How many writes a run made that was asked to count them.
+fn writes(counted: &Output) -> u64 {
+    let said = stderr(counted);
+    let line = said.lines().find(|line| line.ends_with(" writes")).unwrap();
+    line.rsplit(' ').nth(1).unwrap().parse().unwrap()
+}
+
+/// The assembly ids of all exports of all sources.
+fn assemblies_of_all(place: &Path) -> Vec<String> {
+    let masters = tree(place).into_iter().filter(|(key, _)| key.ends_with("-MasterProof.json"));
+    let ids = masters.flat_map(|(_, bytes)| {
+        let master: Value = serde_json::from_slice(&bytes).unwrap();
+        [assemblies(&master, "customer0"), assemblies(&master, "customer1")].concat()
+    });
+    ids.collect()
 }
 
 /// Keys that hold one of these names.
@@ -158,9 +176,7 @@ fn it_can_die_at_every_write() {
     let flags = ["--grace", "0", "--keep", "1", "--delete"];
     let counted = run("gc", &done.path().join("apportion.toml"), &flags, &[("APPORTION_COUNT_WRITES", "1")]);
     assert_eq!(code(&counted), 0, "{}", stderr(&counted));
-    let said = stderr(&counted);
-    let line = said.lines().find(|line| line.ends_with(" writes")).unwrap();
-    let writes: u64 = line.rsplit(' ').nth(1).unwrap().parse().unwrap();
+    let writes = writes(&counted);
     assert!(writes > 30, "{writes} writes");
     let wanted = everything(done.path());
     for at in 1..=writes {
@@ -184,12 +200,50 @@ fn it_can_die_at_every_write() {
 }
 
 #[test]
+fn every_layout_format_and_source_is_collected() {
+    let state = temp();
+    let settings = make_looking(Look::All, state.path(), 1, ROWS);
+    assert_eq!(code(&deliver(&settings, &[])), 0);
+    let old: Vec<String> = assemblies_of_all(state.path());
+    assert_eq!(old.len(), 12);
+    renew_looking(Look::All, state.path(), 2, ROWS);
+    assert_eq!(code(&deliver(&settings, &[])), 0);
+    let done = temp();
+    copy(state.path(), done.path());
+    let flags = ["--grace", "0", "--keep", "1", "--delete"];
+    let counted = run("gc", &done.path().join("apportion.toml"), &flags, &[("APPORTION_COUNT_WRITES", "1")]);
+    assert_eq!(code(&counted), 0, "{}", stderr(&counted));
+    let wanted = everything(done.path());
+    assert_eq!(holding(&wanted, &old), Vec::<String>::new());
+    whole(done.path(), "collected");
+    assert_eq!(code(&run("reconcile", &done.path().join("apportion.toml"), &[], &[])), 0);
+    let writes = writes(&counted);
+    let mut points = 0;
+    for at in (1..=writes).step_by(7) {
+        let place = temp();
+        copy(state.path(), place.path());
+        let settings = place.path().join("apportion.toml");
+        let out = run("gc", &settings, &flags, &[("APPORTION_KILL_AT", &at.to_string())]);
+        assert_eq!(code(&out), -1, "killed at {at}: {}", stderr(&out));
+        whole(place.path(), &format!("killed at {at}"));
+        assert_eq!(code(&run("gc", &settings, &flags, &[])), 0);
+        assert!(everything(place.path()) == wanted, "killed at {at} of {writes}: something else is left");
+        points += 1;
+    }
+    say(&format!("gc: {points} of {writes} crash points with every layout and format"));
+}
+
+#[test]
 fn an_assembly_that_a_newer_delivery_holds_too_stays() {
     let (place, settings) = delivered(ROWS);
     let text = fs::read_to_string(&settings).unwrap();
     // Only the first customer's settings change, so only its assembly does.
-    for order in ["source", "sorted\"\ngzip = \"single", "source\"\ngzip = \"single"] {
-        let changed = text.replacen("order = \"sorted\"", &format!("order = \"{order}\""), 1);
+    for (order, gzip) in [("source", "multi-member"), ("sorted", "single"), ("source", "single")] {
+        let changed = text.replacen("order = \"sorted\"", &format!("order = \"{order}\""), 1).replacen(
+            "gzip = \"multi-member\"",
+            &format!("gzip = \"{gzip}\""),
+            1,
+        );
         assert_ne!(changed, text);
         fs::write(&settings, changed).unwrap();
         assert_eq!(code(&deliver(&settings, &[])), 0);

@@ -2,10 +2,11 @@
 
 use crate::harness::{code, number_of, program, run, say, set_time, stderr, temp, tree};
 use crate::random_report::{Numbers, PERIOD, Report};
-use crate::small_report::{deliver, delivered, renew};
+use crate::small_report::{Look, SECOND, deliver, delivered, make_looking, renew};
 use crate::support::{Place, Said, gzip};
 use crate::written_report::{Form, TIME, settings, write_report};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -298,7 +299,9 @@ const TAMPERINGS: [Tampering; 22] = [
     }),
     ("a reason that moved", "proof", "withheld", |scene| {
         scene.change(&scene.master(), |proof| {
-            proof["withheld"][0]["totals"][0]["reason"] = json!("withheld_split_cost");
+            let reason = &mut proof["withheld"][0]["totals"][0]["reason"];
+            let other = if *reason == "withheld_type" { "withheld_split_cost" } else { "withheld_type" };
+            *reason = json!(other);
         });
     }),
     ("withheld line items made nobody's", "proof", "withheld", |scene| {
@@ -391,6 +394,54 @@ fn every_tampering_is_found() {
     let (code, report, _) = reconcile(&scene.settings, &[]);
     assert_eq!((code, &report["zeros"]["files_not_as_manifest"]), (4, &json!(1)), "{report:#}");
     say(&format!("reconcile: {} tamperings, each found", TAMPERINGS.len() + 1));
+}
+
+#[test]
+fn a_share_in_two_formats_counts_once_and_each_tells_the_same() {
+    let place = temp();
+    let settings = make_looking(Look::All, place.path(), 1, ROWS);
+    let out = deliver(&settings, &[]);
+    assert_eq!(code(&out), 0, "{}", stderr(&out));
+    let (ended, report, said) = reconcile(&settings, &["--by", "source,period"]);
+    assert_eq!((ended, &report["findings"]), (0, &json!([])), "{said}");
+    let sources: BTreeSet<&str> = report["bridges"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|bridge| bridge["source"].as_str().unwrap())
+        .collect();
+    assert_eq!(sources.into_iter().collect::<Vec<_>>(), ["main", SECOND]);
+    let exports = |delivery: &Value| delivery["exports"].as_array().unwrap().len();
+    assert!(
+        report["deliveries"].as_array().unwrap().iter().all(|delivery| exports(delivery) == 6),
+        "{report:#}"
+    );
+    let masters: Vec<String> =
+        tree(place.path()).into_keys().filter(|key| key.ends_with("-MasterProof.json")).collect();
+    assert_eq!(masters.len(), 2);
+    let path = place.path().join(&masters[0]);
+    let mut proof = read(&path);
+    assert_eq!(proof["customers"][0]["customer"], proof["customers"][1]["customer"]);
+    proof["customers"][1]["totals"][0]["rows"] = json!(4711);
+    fs::write(&path, proof.to_string()).unwrap();
+    let (ended, _, said) = reconcile(&settings, &[]);
+    assert_eq!(ended, 4, "{said}");
+    assert!(said.contains("holds another share than the same share's first format"), "{said}");
+}
+
+#[test]
+fn another_mask_key_leaves_sums_and_hashes_to_compare() {
+    let (place, settings) = delivered(ROWS);
+    fs::write(place.path().join("mask.key"), "another key of more than sixteen bytes").unwrap();
+    let (ended, _, said) = reconcile(&settings, &[]);
+    assert_eq!(ended, 0, "{said}");
+    let target = place.path().join("targets/t0");
+    let key = tree(&target).into_keys().find(|key| key.ends_with("-Proof.json")).unwrap();
+    let mut proof = read(&target.join(&key));
+    add_to(first_sum(&mut proof["totals"], "line_item_unblended_cost"));
+    fs::write(target.join(&key), proof.to_string()).unwrap();
+    let (ended, _, said) = reconcile(&settings, &[]);
+    assert_eq!(ended, 4, "{said}");
 }
 
 // ---- exports that are behind ----
