@@ -402,6 +402,8 @@ fn audit_reads_every_source_of_the_settings() {
     assert_eq!(periods.len(), 2);
     let customers = periods[1]["customers"].as_array().unwrap();
     assert!(customers.iter().all(|export| export["report_id"].as_str().unwrap().contains("-second")));
+    assert_eq!(code(&run("audit", &settings, &["--period", "2026-10"], &[])), 0);
+    assert_eq!(code(&run("audit", &settings, &["--period", "2026-09"], &[])), 10);
     let proof = Place { root: place.path().to_owned() }.find(T0, "customer0-second-Proof.json");
     edit(&proof, |proof| proof["rows"] = 99.into());
     assert_eq!(audit(&settings).0, 4);
