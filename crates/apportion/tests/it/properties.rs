@@ -452,7 +452,8 @@ fn just_over_a_window() -> Report {
     let mut left = WINDOW_ROWS + 3;
     while left > 0 {
         let number = report.rows.len();
-        let account = if number % 50 == 0 { crate::small_report::TWO[0] } else { crate::small_report::ONE };
+        let account =
+            if number.is_multiple_of(50) { crate::small_report::TWO[0] } else { crate::small_report::ONE };
         let row = report.row_of(&mut draw, number, account.to_owned(), Numbers::Hostile);
         left -= usize::from(report.owner(&row) == Some(0) && report.is_delivered(&row));
         report.rows.push(row);
