@@ -15,6 +15,7 @@ mod columns;
 #[path = "../../src/headers.rs"]
 #[allow(dead_code)]
 mod headers;
+mod items;
 #[path = "../../src/names.rs"]
 mod names;
 mod new_in_version_two;
@@ -23,11 +24,10 @@ mod world;
 
 use apportion_audit::{AuditErrorKind, AuditRequest, FindingKind, audit};
 use columns::ECO;
+use items::{BETA, ITEMS, PERIOD, SOURCE, cells, csv, delivered, eco, gzip, members, put};
 use serde_json::{Value, json};
 use std::path::PathBuf;
-use world::{
-    BETA, Bug, ITEMS, PERIOD, SOURCE, World, cells, csv, delivered, eco, edit, gzip, kinds, members, put,
-};
+use world::{Bug, World, edit, kinds};
 
 #[test]
 fn a_right_delivery_is_clean() {

@@ -1,8 +1,9 @@
 //! Contracts, formats, layouts and headers: right deliveries of every shape are clean, and each defect is found.
 
 use crate::columns::ColumnType;
+use crate::items::{ACME, BETA, PAYER, put};
 use crate::shape::{Column, Shape, Store, Table};
-use crate::world::{ACME, BETA, PAYER, World, edit, kinds, put};
+use crate::world::{World, edit, kinds};
 use apportion_audit::FindingKind::{self, *};
 use apportion_audit::{AuditErrorKind, Contract, Gzip, HeaderStyle, RowOrder, audit};
 use apportion_model::{BillingPeriod, Layout, SourceName};

@@ -3,7 +3,7 @@
 #![allow(clippy::float_arithmetic)] // Wrong doubles are made on purpose.
 
 use crate::columns::{ColumnType, ECO, EXTENDED, GUARANTEED};
-use crate::world::{csv, gzip, members, rows_hash, sha256};
+use crate::items::{csv, gzip, members, rows_hash, sha256};
 use apportion_audit::{Contract, Gzip, HeaderStyle, RowOrder};
 use apportion_model::{Format, Layout};
 use arrow_array::{ArrayRef, Float64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
