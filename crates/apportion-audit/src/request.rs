@@ -23,6 +23,9 @@ pub struct AuditRequest {
     pub files: bool,
     /// Which billing periods; none means all of the source.
     pub periods: Option<Vec<BillingPeriod>>,
+    /// Whether a wanted period may be missing here, because another source can have it; the report tells which are
+    /// there.
+    pub period_may_be_elsewhere: bool,
     /// Billing periods that stay at an older delivery by the MSP's wish; they aren't compared with the source.
     pub locked: Vec<BillingPeriod>,
     /// All customers of the settings, because routing needs all.

@@ -123,14 +123,14 @@ impl StoredShare {
         self.sums.iter().filter_map(|(currency, sums)| Some((currency.clone(), of(sums)?))).collect()
     }
 
-    /// Per column that loses something: its name, the difference (doubles only), and how many cells are lost.
+    /// Per column that loses something: its name, the difference unless that is zero, and how many cells are lost.
     pub(crate) fn representation(&self, registry: &Registry) -> BTreeMap<String, (Option<String>, u64)> {
         let mut all = BTreeMap::new();
         for (column, losses) in &self.losses {
             let name = registry.name(*column);
             let double = crate::columns::fixed(name).is_some_and(|(kind, _)| kind == ColumnType::Double);
-            let difference = double.then(|| losses.difference());
-            if losses.not_represented > 0 || difference.as_ref().is_some_and(|text| text != "0") {
+            let difference = double.then(|| losses.difference()).filter(|text| text != "0");
+            if losses.not_represented > 0 || difference.is_some() {
                 all.insert(name.to_owned(), (difference, losses.not_represented));
             }
         }

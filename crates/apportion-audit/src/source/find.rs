@@ -174,7 +174,12 @@ fn chosen_periods(request: &AuditRequest, manifests: Vec<Manifest>) -> Result<Ve
         wanted: format!("billing period {period}"),
         place: request.source.display().to_string(),
     };
-    wanted.into_iter().map(|period| by_period.remove(&period).ok_or_else(|| missing(period))).collect()
+    if let Some(period) = wanted.iter().find(|period| !by_period.contains_key(period))
+        && !request.period_may_be_elsewhere
+    {
+        return Err(missing(*period));
+    }
+    Ok(by_period.into_iter().filter(|(period, _)| wanted.contains(period)).map(|(_, found)| found).collect())
 }
 
 fn file_of(key: &str) -> &str {
@@ -183,7 +188,9 @@ fn file_of(key: &str) -> &str {
 
 fn in_periods(request: &AuditRequest, mut deliveries: Vec<Delivery>) -> Result<Vec<Delivery>, AuditError> {
     let Some(wanted) = &request.periods else { return Ok(deliveries) };
-    if let Some(period) = wanted.iter().find(|period| !deliveries.iter().any(|one| one.period == **period)) {
+    if let Some(period) = wanted.iter().find(|period| !deliveries.iter().any(|one| one.period == **period))
+        && !request.period_may_be_elsewhere
+    {
         return Err(AuditError::NotFound {
             wanted: format!("billing period {period}"),
             place: request.source.display().to_string(),

@@ -285,7 +285,9 @@ fn a_changed_source_is_found_and_a_broken_one_refused() {
     assert_eq!(missing.kind(), AuditErrorKind::SourceNotReady);
     let request = AuditRequest { report: Some("other".into()), ..world.request() };
     assert_eq!(audit(&request, &|| false, &|_, _| {}).unwrap_err().kind(), AuditErrorKind::NotFound);
-    put(&world.path(&format!("source/x/{PERIOD}/more-Manifest.json")), "{}");
+    let other = json!({"assemblyId": "x", "reportKeys": ["x/more-1.csv.gz"],
+        "billingPeriod": {"start": "20261001T000000.000Z", "end": "20261101T000000.000Z"}});
+    put(&world.path(&format!("source/x/{PERIOD}/more-Manifest.json")), other.to_string());
     let ambiguous = audit(&world.request(), &|| false, &|_, _| {}).unwrap_err();
     assert_eq!(ambiguous.kind(), AuditErrorKind::Ambiguous);
     let stopped = audit(&World::right().request(), &|| true, &|_, _| {}).unwrap_err();

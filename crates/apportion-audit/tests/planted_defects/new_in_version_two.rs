@@ -4,7 +4,7 @@ use crate::columns::ColumnType;
 use crate::shape::{Column, Shape, Store, Table};
 use crate::world::{ACME, BETA, PAYER, World, edit, kinds, put};
 use apportion_audit::FindingKind::{self, *};
-use apportion_audit::{Contract, Gzip, HeaderStyle, RowOrder, audit};
+use apportion_audit::{AuditErrorKind, Contract, Gzip, HeaderStyle, RowOrder, audit};
 use apportion_model::{BillingPeriod, Layout, SourceName};
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -383,6 +383,18 @@ fn a_locked_month_is_not_compared() {
     assert_eq!(report.locked, request.locked);
     request.locked = vec![BillingPeriod::new(2026, 9).unwrap()];
     assert!(!audit(&request, &|| false, &|_, _| {}).unwrap().is_clean());
+}
+
+#[test]
+fn a_month_of_another_source_may_be_missing() {
+    let world = World::right();
+    let mut request = world.request();
+    request.periods = Some(vec![BillingPeriod::new(2026, 9).unwrap()]);
+    let error = audit(&request, &|| false, &|_, _| {}).unwrap_err();
+    assert_eq!(error.kind(), AuditErrorKind::NotFound);
+    request.period_may_be_elsewhere = true;
+    let report = audit(&request, &|| false, &|_, _| {}).unwrap();
+    assert!(report.is_clean() && report.periods.is_empty());
 }
 
 /// Another source's name leads to other places of the MSP's.

@@ -565,6 +565,7 @@ impl World {
             report: None,
             files: false,
             periods: None,
+            period_may_be_elsewhere: false,
             locked: Vec::new(),
             customers: vec![customer("acme"), customer("beta")],
             msp_place: Some(self.path("msp")),

@@ -4,8 +4,8 @@ use crate::printer::{Head, Printer, amounts, count, text};
 use crate::settings::{self, ResolvedCustomer, Settings, SourceSetting};
 use crate::signals::Signals;
 use apportion_audit::{
-    AuditReport, AuditRequest, AuditedAccount, AuditedAccounts, AuditedCustomer, AuditedExport, RowOrder,
-    audit,
+    AuditError, AuditReport, AuditRequest, AuditedAccount, AuditedAccounts, AuditedCustomer, AuditedExport,
+    RowOrder, audit,
 };
 use apportion_core::columns::{Contract, HeaderStyle};
 use apportion_core::proof::{Decision, PeriodState};
@@ -45,7 +45,17 @@ pub(crate) fn audit_all(
         whole.locked.extend(report.locked);
         whole.findings.extend(report.findings);
     }
-    Ok(whole)
+    let is_there = |period: &BillingPeriod| {
+        whole.locked.contains(period) || whole.periods.iter().any(|one| one.billing_period == *period)
+    };
+    match settings.periods.iter().flatten().find(|period| !is_there(period)) {
+        None => Ok(whole),
+        Some(period) => Err(AuditError::NotFound {
+            wanted: format!("billing period {period}"),
+            place: "any source of the settings".to_owned(),
+        }
+        .into()),
+    }
 }
 
 /// The settings in the auditor's own words, one request per source.
@@ -60,6 +70,7 @@ fn requests(settings: &Settings) -> anyhow::Result<Vec<AuditRequest>> {
             report: source.report.clone(),
             files: named.kind == apportion_flow::run::SourceKindWanted::Files,
             periods: settings.periods.clone(),
+            period_may_be_elsewhere: deliver.sources.len() > 1,
             locked: locked(settings, &source.name)?,
             customers: customers
                 .map(|(resolved, customer)| audited(settings, named, resolved, customer))

@@ -677,13 +677,6 @@ pub fn find_all(good: &Path, defects: &Defects, name: &str) {
     assert!(missed.is_empty(), "{}", missed.join("\n"));
 }
 
-/// Replaces a text in all data files of a source.
-pub fn replace_in_source(source: &Path, from: &str, to: &str) {
-    for key in tree(source).into_keys().filter(|key| key.ends_with(".csv.gz")) {
-        text(&source.join(key), |text| text.replace(from, to));
-    }
-}
-
 #[test]
 fn audit_says_nothing_against_clean_deliveries() {
     let count = number_of("APPORTION_CASES", 200).div_ceil(4);

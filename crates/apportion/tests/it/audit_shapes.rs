@@ -4,10 +4,13 @@
 use crate::audit_defects::{
     CELLS, Defects, Place, Records, audit, cell, column, edit, find_all, lines, read, rows, store,
 };
-use crate::harness::{code, copy, gunzip, gzip, number_of, program, run, say, stderr, temp, write};
+use crate::harness::{code, gunzip, gzip, number_of, program, run, say, stderr, temp};
 use crate::random_report::{Draw, Numbers, Report};
-use crate::small_report::{ONE, TWO, deliver, make, renew};
+use crate::small_report::{Look, ONE, TWO, deliver, delivered, delivered_looking, form, renew, report};
 use crate::written_report::{Form, settings, write_report};
+use apportion_core::columns::{Contract, HeaderStyle};
+use apportion_flow::write::{Gzip, Order};
+use apportion_model::{Format, Layout};
 use arrow_array::cast::AsArray;
 use arrow_array::types::Float64Type;
 use arrow_array::{Array, ArrayRef, Float64Array, RecordBatch, StringArray};
@@ -133,9 +136,11 @@ fn in_parquet_cells(defects: &mut Defects) {
         columns[at].1 = Arc::new(StringArray::from(cells));
     });
     file("a text that is null", &["form_differs"], |columns| {
-        let nulls: Vec<Option<&str>> = vec![None; columns[0].1.len()];
-        let at = at(columns, "product_account_assistance");
-        columns[at].1 = Arc::new(StringArray::from(nulls));
+        // Only a column that is blank in every row may be null.
+        let at = at(columns, "product_location");
+        let cells = texts(&columns[at].1);
+        let nulls = cells.iter().map(|cell| (!cell.is_empty()).then_some(cell.as_str()));
+        columns[at].1 = Arc::new(nulls.collect::<StringArray>());
     });
 }
 
@@ -325,33 +330,31 @@ fn in_proofs(defects: &mut Defects) {
     master("invoice ids", |master| master["source_totals"][0]["invoice_id"] = "x".into());
 }
 
-/// Says something else about a customer's deliveries.
-fn say_more(settings: &Path, target: &str, url: &str, more: &str) {
-    let text = fs::read_to_string(settings).unwrap();
-    let before = format!("url = \"targets/{target}\"\n");
-    let (above, below) = text.split_once(&before).unwrap();
-    let decided = ["contract", "layout", "formats", "header", "gzip"];
-    let kept: Vec<&str> =
-        below.lines().skip_while(|line| decided.iter().any(|key| line.starts_with(key))).collect();
-    let text = format!("{above}url = \"targets/{url}\"\n{more}\n{}\n", kept.join("\n"));
-    write(settings, text.as_bytes());
+/// A delivery in which nothing is as it is when nobody says anything.
+fn good(place: &Path) -> PathBuf {
+    let mut report = report(1, ROWS);
+    let [first, second] = report.parties.as_mut_slice() else { panic!("two customers") };
+    (first.contract, second.contract) = (Contract::EcoExtended, Contract::Source);
+    (first.layout, first.header, first.gzip) = (Layout::Aws, HeaderStyle::Slash, Gzip::Single);
+    first.order = Order::Source;
+    (first.formats, second.formats) = (Format::ALL.to_vec(), vec![Format::Parquet]);
+    "t1-{account}".clone_into(&mut second.target);
+    let parent = report.columns.iter().position(|c| c.name == "split_line_item_parent_resource_id").unwrap();
+    let split = report.rows.iter_mut().find(|row| row.account == ONE && row.kind != "Tax").unwrap();
+    "i-parent".clone_into(&mut split.cells[parent]);
+    write_report(&report, &form(ROWS), &place.join("source"));
+    let settings = settings(&report, place);
+    let out = deliver(&settings, &[]);
+    assert_eq!(code(&out), 0, "{}", stderr(&out));
+    settings
 }
 
 #[test]
 fn audit_finds_every_planted_defect_of_other_shapes() {
-    let good = temp();
-    let settings = make(good.path(), 1, ROWS);
-    say_more(
-        &settings,
-        "t0",
-        "t0",
-        "contract = \"eco-extended\"\nlayout = \"aws\"\nformats = [\"csv.gz\", \"parquet\"]\ngzip = \"single\"",
-    );
-    let text = fs::read_to_string(&settings).unwrap();
-    write(&settings, text.replacen("order = \"sorted\"", "order = \"source\"", 1).as_bytes());
-    say_more(&settings, "t1", "t1-{account}", "contract = \"source\"\nformats = [\"parquet\"]");
-    let out = deliver(&settings, &[]);
-    assert_eq!(code(&out), 0, "{}", stderr(&out));
+    let place = temp();
+    let settings = good(place.path());
+    let (found, report) = audit(&settings);
+    assert_eq!(found, 0, "{}", lines(&report));
     let mut defects = Defects::default();
     in_parquet_cells(&mut defects);
     in_parquet_files(&mut defects);
@@ -359,7 +362,7 @@ fn audit_finds_every_planted_defect_of_other_shapes() {
     in_documents(&mut defects);
     in_proofs(&mut defects);
     assert!(defects.len() >= 50);
-    find_all(good.path(), &defects, "audit: other shapes");
+    find_all(place.path(), &defects, "audit: other shapes:");
 }
 
 #[test]
@@ -369,32 +372,19 @@ fn audit_says_nothing_against_clean_deliveries_of_any_shape() {
         let mut draw = Draw::new(seed ^ 0x5eed);
         let place = temp();
         let numbers = if draw.percent(70) { Numbers::Hostile } else { Numbers::Doubles };
-        let report = Report::new(seed, numbers);
-        let form = if numbers == Numbers::Doubles {
-            Form::parquet(&mut draw, report.rows.len())
-        } else {
-            Form::csv(&mut draw, report.rows.len())
-        };
+        let mut report = Report::new(seed, numbers);
+        for party in &mut report.parties {
+            party.draw_delivery(&mut draw);
+            if party.by_account && draw.percent(50) {
+                party.target.push_str("-{account}");
+            }
+        }
+        let rows = report.rows.len();
+        let doubles = numbers == Numbers::Doubles && !report.cur2;
+        let form = if doubles { Form::parquet(&mut draw, rows) } else { Form::csv(&mut draw, rows) };
         write_report(&report, &form, &place.path().join("source"));
         let settings = settings(&report, place.path());
-        for party in &report.parties {
-            let own = party.by_account && draw.percent(50);
-            let url = if own { format!("{}-{{account}}", party.target) } else { party.target.clone() };
-            let contract = *draw.pick(&["eco", "eco-extended", "source"]);
-            let layout = *draw.pick(&["eco", "aws"]);
-            let formats = *draw.pick(&["\"csv.gz\"", "\"parquet\"", "\"csv.gz\", \"parquet\""]);
-            let gzip = *draw.pick(&["multi-member", "single"]);
-            let header = *draw.pick(&["", "header = \"snake\"", "header = \"slash\""]);
-            say_more(
-                &settings,
-                &party.target,
-                &url,
-                &format!(
-                    "contract = \"{contract}\"\nlayout = \"{layout}\"\nformats = [{formats}]\ngzip = \"{gzip}\"\n{header}"
-                ),
-            );
-        }
-        let out = run("deliver", &settings, &["--spool", place.path().join("spool").to_str().unwrap()], &[]);
+        let out = deliver(&settings, &[]);
         assert_eq!(code(&out), 0, "APPORTION_SEED={seed}: {}", stderr(&out));
         let (code, report) = audit(&settings);
         let text = fs::read_to_string(&settings).unwrap();
@@ -405,39 +395,23 @@ fn audit_says_nothing_against_clean_deliveries_of_any_shape() {
 
 #[test]
 fn audit_reads_every_source_of_the_settings() {
-    let place = temp();
-    let settings = make(place.path(), 1, 20);
-    let other = temp();
-    make(other.path(), 2, 12);
-    copy(&other.path().join("source"), &place.path().join("west"));
-    let report = fs::read_to_string(&settings).unwrap();
-    let sources = "[[source]]\nurl = \"source\"\n\n[[source]]\nurl = \"west\"\nname = \"west\"\n";
-    write(&settings, report.replacen("[[source]]\nurl = \"source\"\n", sources, 1).as_bytes());
-    // The same payer and month twice is refused, so the second source is another payer's.
-    crate::audit_defects::replace_in_source(&place.path().join("west"), "999900001111", "999900002222");
-    let out = deliver(&settings, &[]);
-    assert_eq!(code(&out), 0, "{}", stderr(&out));
+    let (place, settings) = delivered_looking(Look::All, 20);
     let (found, report) = audit(&settings);
     assert_eq!(found, 0, "{}", lines(&report));
-    assert_eq!(report["periods"].as_array().unwrap().len(), 2);
-    let ids: Vec<&str> = report["periods"][1]["customers"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|customer| customer["report_id"].as_str().unwrap())
-        .collect();
-    assert_eq!(ids, ["customer0-west", "customer1-west-222222222221", "customer1-west-222222222222"]);
-    let proof = Place { root: place.path().to_owned() }.find(T0, "customer0-west-Proof.json");
-    edit(&proof, |proof| proof["rows"] = 1.into());
+    let periods = report["periods"].as_array().unwrap();
+    assert_eq!(periods.len(), 2);
+    let customers = periods[1]["customers"].as_array().unwrap();
+    assert!(customers.iter().all(|export| export["report_id"].as_str().unwrap().contains("-second")));
+    assert_eq!(code(&run("audit", &settings, &["--period", "2026-10"], &[])), 0);
+    assert_eq!(code(&run("audit", &settings, &["--period", "2026-09"], &[])), 10);
+    let proof = Place { root: place.path().to_owned() }.find(T0, "customer0-second-Proof.json");
+    edit(&proof, |proof| proof["rows"] = 99.into());
     assert_eq!(audit(&settings).0, 4);
 }
 
 #[test]
 fn a_locked_month_is_not_audited() {
-    let place = temp();
-    let settings = make(place.path(), 1, 20);
-    let out = deliver(&settings, &[]);
-    assert_eq!(code(&out), 0, "{}", stderr(&out));
+    let (place, settings) = delivered(20);
     let lock = |what: &str| {
         let out =
             program(&["periods", what, "2026-10", "--config", settings.to_str().unwrap()]).output().unwrap();

@@ -25,7 +25,13 @@ use std::sync::Arc;
 
 /// Runs a property over all cases and says how many there were.
 fn cases(name: &str, property: impl Fn(u64)) {
+    cases_of(1, name, property);
+}
+
+/// The same for a property that delivers so often in each case, over so many times fewer.
+fn cases_of(deliveries: u64, name: &str, property: impl Fn(u64)) {
     let (count, first) = (number_of("APPORTION_CASES", 200), number_of("APPORTION_SEED", 1));
+    let count = count.div_ceil(deliveries);
     for seed in first..first + count {
         let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| property(seed)));
         if let Err(panic) = done {
@@ -413,7 +419,7 @@ fn everything(place: &Path) -> Tree {
 
 #[test]
 fn threads_and_the_order_of_a_listing_change_no_byte() {
-    cases("same bytes", |seed| {
+    cases_of(3, "same bytes", |seed| {
         let (report, form, mut draw) = case(seed);
         let place = temp();
         let mut first: Option<Tree> = None;
@@ -440,14 +446,18 @@ const WINDOW_ROWS: usize = 4096;
 /// A report whose first customer's first window is filled by one of the last rows: what packs the few rows behind it
 /// is done long before the window is, and a result that isn't put in its turn shows.
 fn just_over_a_window() -> Report {
-    let mut report = crate::small_report::report(7, 24_000);
+    let mut report = crate::small_report::report(7, 0);
     report.parties[0].order = Order::Source;
+    let mut draw = Draw::new(7);
     let mut left = WINDOW_ROWS + 3;
-    let keep = report.rows.iter().position(|row| {
-        left -= usize::from(report.owner(row) == Some(0) && report.is_delivered(row));
-        left == 0
-    });
-    report.rows.truncate(keep.unwrap() + 1);
+    while left > 0 {
+        let number = report.rows.len();
+        let account =
+            if number.is_multiple_of(50) { crate::small_report::TWO[0] } else { crate::small_report::ONE };
+        let row = report.row_of(&mut draw, number, account.to_owned(), Numbers::Hostile);
+        left -= usize::from(report.owner(&row) == Some(0) && report.is_delivered(&row));
+        report.rows.push(row);
+    }
     report
 }
 
@@ -462,8 +472,8 @@ fn first_file(place: &Path) -> Vec<Vec<String>> {
 /// Small reports fill one window of text at most, which leaves nothing to be put in the wrong order.
 #[test]
 fn threads_and_parts_change_no_byte_of_large_exports_either() {
-    for contract in Contract::ALL {
-        let mut report = just_over_a_window();
+    let mut report = just_over_a_window();
+    for contract in [Contract::Eco, Contract::Source] {
         report.parties[0].contract = contract;
         same_bytes_in_parts(&report);
     }
@@ -478,7 +488,8 @@ fn same_bytes_in_parts(report: &Report) {
         let mut request = request(report, own.path());
         request.threads = threads;
         deliver(&request, &Unwatched).unwrap();
-        assert!(first_file(own.path()).len() > WINDOW_ROWS + 3);
+        // The header, and with contract `source` the few rows that `eco` withholds.
+        assert!(first_file(own.path()).len() >= WINDOW_ROWS + 4);
         let [mut all, other] = ["t0", "t1"].map(|name| without_ids(&tree(&target(own.path(), name))));
         all.extend(other);
         let due = first.get_or_insert_with(|| all.clone());
@@ -584,7 +595,7 @@ fn same_totals(one: &Path, other: &Path) {
 
 #[test]
 fn parts_and_members_change_no_total_and_no_customers_byte() {
-    cases("parts", |seed| {
+    cases_of(2, "parts", |seed| {
         let (report, form, mut draw) = case(seed);
         let other_form = Form::csv(&mut draw, report.rows.len());
         let (one, other) = (temp(), temp());
@@ -600,7 +611,7 @@ fn parts_and_members_change_no_total_and_no_customers_byte() {
 
 #[test]
 fn parquet_and_csv_of_the_same_rows_have_the_same_totals() {
-    cases("Parquet", |seed| {
+    cases_of(2, "Parquet", |seed| {
         let report = Report::new(seed, Numbers::Doubles);
         let mut draw = Draw::new(seed);
         let (one, other) = (temp(), temp());
@@ -615,7 +626,7 @@ fn parquet_and_csv_of_the_same_rows_have_the_same_totals() {
 
 #[test]
 fn parquet_out_has_the_cells_of_the_csv_beside_it() {
-    cases("formats", |seed| {
+    cases_of(2, "formats", |seed| {
         let (mut report, form, mut draw) = case(seed);
         report.parties.truncate(2);
         let mut formats = Format::ALL.to_vec();

@@ -295,9 +295,9 @@ impl Report {
         let payers = vec![account(&mut draw), account(&mut draw)];
         let unknown = vec![account(&mut draw), account(&mut draw)];
         let mut parties: Vec<Party> = Vec::new();
-        for place in 0..draw.within(1..5) {
+        for place in 0..draw.within(1..4) {
             let accounts =
-                (0..draw.within(1..4)).map(|_| Owned { id: account(&mut draw), from: None, to: None });
+                (0..draw.within(1..3)).map(|_| Owned { id: account(&mut draw), from: None, to: None });
             let accounts = accounts.collect();
             parties.push(party(&mut draw, place, accounts));
         }
@@ -312,7 +312,7 @@ impl Report {
         let columns = common_columns();
         let mut report = Self { payers, parties, unknown, columns, rows: Vec::new(), cur2, with_key };
         report.draw_columns(&mut draw);
-        for number in 0..draw.within(3..31) {
+        for number in 0..draw.within(3..21) {
             let row = report.row(&mut draw, number, numbers);
             report.rows.push(row);
         }
