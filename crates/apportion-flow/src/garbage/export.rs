@@ -118,3 +118,63 @@ pub(super) fn unassigned_objects(msp: &dyn Bucket, proof: &MasterProof) -> Resul
         named.filter(|(number, file)| file.key == due(*number)).map(|(_, file)| file.key.clone()).collect();
     Objects::of(msp, keys)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::{Body, Folder};
+    use serde_json::json;
+
+    const ASSEMBLY: &str = "abababab-abab-abab-abab-abababababab";
+
+    fn export() -> MasterExport {
+        let folder = format!("RawCURReports/cur/111122223333/20261001-20261101/{ASSEMBLY}");
+        serde_json::from_value(json!({
+            "customer": "acme", "report_id": "acme", "assembly_id": ASSEMBLY, "linked_account": null,
+            "format": "csv.gz", "manifest": "manifests/20261001-20261101/acme-Manifest.json",
+            "proof": format!("{folder}/acme-Proof.json"), "rows": 3, "totals": [],
+        }))
+        .unwrap()
+    }
+
+    fn proof(export: &MasterExport, files: &[String]) -> Vec<u8> {
+        let files: Vec<_> =
+            files.iter().map(|key| json!({"key": key, "bytes": 1, "sha256": "", "rows": 1})).collect();
+        let proof = json!({
+            "proof": "apportion customer proof", "format_version": 2, "customer": "acme", "accounts": "all",
+            "linked_account": null, "report_id": export.report_id, "assembly_id": ASSEMBLY,
+            "billing_period": "20261001-20261101", "contract": "eco", "layout": "eco", "format": "csv.gz",
+            "header": "snake", "order": "sorted", "gzip": "multi-member", "columns": [], "privacy": "mask",
+            "payer": "keep", "mask_key": "none", "withhold": [], "source_version": "", "rows": 3,
+            "files": files, "totals": [], "withheld": [], "representation": [],
+        });
+        serde_json::to_vec(&proof).unwrap()
+    }
+
+    #[test]
+    fn after_every_delete_what_is_left_can_still_be_found() {
+        let (export, period) = (export(), BillingPeriod::new(2026, 10).unwrap());
+        let (folder, _) = export.proof.rsplit_once('/').unwrap();
+        let files: Vec<String> = (1..=4).map(|number| format!("{folder}/acme-{number:05}.csv.gz")).collect();
+        let manifest = format!("{folder}/acme-Manifest.json");
+        for with_proof in [true, false] {
+            let place = tempfile::tempdir().unwrap();
+            let bucket = Folder::new(place.path());
+            for key in files.iter().chain([&manifest]) {
+                bucket.put_new(key, Body::Bytes(b"x")).unwrap();
+            }
+            if with_proof {
+                bucket.put_new(&export.proof, Body::Bytes(&proof(&export, &files))).unwrap();
+            }
+            let all = objects_of(&bucket, &export, period).unwrap().unwrap().keys;
+            assert_eq!(all.len(), 5 + usize::from(with_proof));
+            for (deleted, key) in all.iter().enumerate() {
+                let found = objects_of(&bucket, &export, period).unwrap().unwrap().keys;
+                assert_eq!(found, all[deleted..], "after {deleted} deletes");
+                assert!(bucket.delete(key).unwrap());
+            }
+            assert_eq!(bucket.list().unwrap(), vec![]);
+            assert!(!place.path().join(folder).exists(), "the assembly's folder is left");
+        }
+    }
+}

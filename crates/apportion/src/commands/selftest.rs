@@ -277,7 +277,7 @@ impl Scene {
             bail!(
                 "a run that nobody killed ended with {}: {}",
                 done.status,
-                String::from_utf8_lossy(&done.stderr)
+                String::from_utf8_lossy(&done.stderr).trim_end()
             );
         }
         Ok(())
