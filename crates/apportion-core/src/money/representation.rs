@@ -1,9 +1,15 @@
 use super::Number;
 use num_bigint::BigInt;
 use num_traits::{Signed, Zero};
+use std::sync::LazyLock;
 
 /// The power of ten that differences are counted in: finer than the last digit of any double and any number.
 const EXPONENT: i32 = -1130;
+/// Powers of ten up to the largest that a number with a digit at 10^40 is counted by. Working one out takes longer than
+/// everything else that is done with a cell.
+static POWERS: LazyLock<Vec<BigInt>> = LazyLock::new(|| {
+    std::iter::successors(Some(BigInt::from(1)), |power| Some(power * 10u8)).take(1172).collect()
+});
 
 /// The exact sum of (stored double - the number it was made of), over many cells.
 ///
@@ -56,17 +62,18 @@ fn units_of(stored: f64) -> BigInt {
     let (mantissa, exponent) =
         if raw_exponent == 0 { (fraction, -1074) } else { (fraction | 1 << 52, raw_exponent - 1075) };
     let value = BigInt::from(mantissa);
+    // 2^k divides 10^k, and so the unit.
     let units = if exponent >= 0 {
         (value << exponent.unsigned_abs()) * ten_to(-EXPONENT)
     } else {
-        // m / 2^k = m * 5^k / 10^k, and 10^k divides the unit.
-        value * BigInt::from(5).pow(exponent.unsigned_abs()) * ten_to(-EXPONENT + exponent)
+        value * (ten_to(-EXPONENT) >> exponent.unsigned_abs())
     };
     if bits >> 63 == 1 { -units } else { units }
 }
 
 fn ten_to(exponent: i32) -> BigInt {
-    BigInt::from(10).pow(exponent.max(0).unsigned_abs())
+    let exponent = exponent.max(0).unsigned_abs();
+    POWERS.get(exponent as usize).cloned().unwrap_or_else(|| BigInt::from(10).pow(exponent))
 }
 
 /// Plain notation without trailing zeros.
@@ -106,6 +113,14 @@ mod tests {
         // 10^23 lies half-way between two doubles.
         assert_eq!(difference(&["1e23"]), "-8388608");
         assert!(difference(&["1e-60"]).len() > 100);
+        // The smallest and largest doubles, which no number of a CUR comes near to.
+        let exact = |stored| {
+            let mut sum = RepresentationDifference::default();
+            sum.add(stored, &Number::parse(b"0").unwrap().unwrap(), 1);
+            sum.to_string()
+        };
+        assert_eq!(exact(f64::from_bits(1)).len(), 2 + 1074);
+        assert!(exact(f64::MAX).starts_with("17976931348623157"));
     }
 
     #[test]

@@ -148,9 +148,7 @@ impl CellWindow {
 
     fn hand_over<E>(&mut self, keys: &[Option<usize>; 3], each: &mut EachRow<'_, E>) -> Result<(), E> {
         let mut rows = std::mem::take(&mut self.rows);
-        rows.sort_by(|left, right| {
-            keys.iter().map(|key| self.cell(left, *key)).cmp(keys.iter().map(|key| self.cell(right, *key)))
-        });
+        rows.sort_by_cached_key(|row| keys.map(|key| self.cell(row, key)));
         let mut cells: Vec<(usize, &[u8])> = Vec::new();
         for row in rows {
             cells.clear();
