@@ -1,4 +1,4 @@
-use super::file::{CheckError, Expected, check_stream};
+use super::file::{CheckError, Expected, check_stream, hex};
 use super::parquet::check_parquet_file;
 use crate::outcome::Kind;
 use crate::storage::{Bucket, StorageError};
@@ -316,7 +316,7 @@ fn compare_bytes(
     problems: &mut Vec<String>,
 ) {
     let Some(said) = said else { return };
-    let found: String = sha256.iter().map(|byte| format!("{byte:02x}")).collect();
+    let found = hex(sha256);
     if said.bytes != bytes || said.sha256 != found {
         problems.push(format!(
             "{key}: {bytes} bytes with SHA-256 {found}, where the proof says {} and {}",

@@ -113,6 +113,11 @@ impl CheckError {
     }
 }
 
+/// A hash as proofs write it.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// Decodes a finished file of the spool again and compares it with what was handed over.
 ///
 /// # Errors

@@ -1,4 +1,4 @@
-use super::file::CheckError;
+use super::file::{CheckError, hex};
 use super::parquet::{BATCH_ROWS, hash, push_cell};
 use crate::csv_gz::{CsvGz, CsvGzError};
 use apportion_core::line_item::Block;
@@ -65,7 +65,7 @@ pub fn each_row(
 }
 
 fn compare_bytes(name: &str, found: [u8; 32], expected: &str) -> Result<(), CheckError> {
-    let found: String = found.iter().map(|byte| format!("{byte:02x}")).collect();
+    let found = hex(&found);
     if found == expected {
         return Ok(());
     }

@@ -62,7 +62,7 @@ fn io_error(path: &Path, doing: &'static str, source: std::io::Error) -> WriteEr
 }
 
 /// The Arrow schema of an export.
-pub(crate) fn schema_of<'a>(columns: impl Iterator<Item = (&'a str, ColumnType)>) -> Schema {
+fn schema_of<'a>(columns: impl Iterator<Item = (&'a str, ColumnType)>) -> Schema {
     let fields = columns.map(|(name, kind)| {
         let kind = match kind {
             ColumnType::String => DataType::Utf8,
@@ -130,10 +130,7 @@ impl<'a> FilesWriter<'a> {
     }
 
     fn end_group(&mut self) -> Result<Vec<SpooledFile>, WriteError> {
-        let mut columns: Vec<ArrayRef> = self.columns.iter_mut().map(ColumnCells::take).collect();
-        if self.columns.is_empty() {
-            columns.clear();
-        }
+        let columns: Vec<ArrayRef> = self.columns.iter_mut().map(ColumnCells::take).collect();
         let batch = RecordBatch::try_new(Arc::clone(&self.schema), columns).map_err(compress_error)?;
         let written = self.open.as_ref().map_or(0, |(_, writer)| writer.bytes_written() as u64);
         let mut done = Vec::new();

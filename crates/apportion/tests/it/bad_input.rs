@@ -317,11 +317,7 @@ pub fn small_parquet(cost: f64) -> Vec<u8> {
         ("line_item_unblended_cost", Arc::new(Float64Array::from(vec![1.0, cost])) as ArrayRef),
     ])
     .unwrap();
-    let mut bytes = Vec::new();
-    let mut writer = parquet::arrow::ArrowWriter::try_new(&mut bytes, batch.schema(), None).unwrap();
-    writer.write(&batch).unwrap();
-    writer.close().unwrap();
-    bytes
+    crate::support::parquet(&batch)
 }
 
 /// Lists stand in no cost report: what their text would be, nothing says.
@@ -335,10 +331,7 @@ fn a_list_in_parquet() {
     lists.append(true);
     let lists = Arc::new(lists.finish()) as Arc<dyn Array>;
     let batch = RecordBatch::try_from_iter([("product", lists)]).unwrap();
-    let mut bytes = Vec::new();
-    let mut writer = parquet::arrow::ArrowWriter::try_new(&mut bytes, batch.schema(), None).unwrap();
-    writer.write(&batch).unwrap();
-    writer.close().unwrap();
+    let bytes = crate::support::parquet(&batch);
     refused(2, &["x.parquet", "product", "List", "which no cost report has"], |place| {
         place.write("source/x.parquet", &bytes);
     });

@@ -86,10 +86,7 @@ fn status(place: &Place, text: &str) {
     use arrow_array::{ArrayRef, RecordBatch, StringArray};
     let column = std::sync::Arc::new(StringArray::from(vec![text])) as ArrayRef;
     let batch = RecordBatch::try_from_iter([("status", column)]).unwrap();
-    let mut bytes = Vec::new();
-    let mut writer = parquet::arrow::ArrowWriter::try_new(&mut bytes, batch.schema(), None).unwrap();
-    writer.write(&batch).unwrap();
-    writer.close().unwrap();
+    let bytes = crate::support::parquet(&batch);
     place.write("source/cur/rpt/cost_and_usage_data_status/cost_and_usage_data_status.parquet", bytes);
 }
 
@@ -179,11 +176,7 @@ fn focus_parquet() -> Vec<u8> {
         ("subaccountid", Arc::new(StringArray::from(vec!["111122223333"])) as ArrayRef),
     ])
     .unwrap();
-    let mut bytes = Vec::new();
-    let mut writer = parquet::arrow::ArrowWriter::try_new(&mut bytes, batch.schema(), None).unwrap();
-    writer.write(&batch).unwrap();
-    writer.close().unwrap();
-    bytes
+    crate::support::parquet(&batch)
 }
 
 #[test]

@@ -150,6 +150,15 @@ pub fn zip(files: &[(&str, &[u8])]) -> Vec<u8> {
     archive.finish().unwrap().into_inner()
 }
 
+/// A batch as a Parquet file.
+pub fn parquet(batch: &arrow_array::RecordBatch) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut writer = parquet::arrow::ArrowWriter::try_new(&mut bytes, batch.schema(), None).unwrap();
+    writer.write(batch).unwrap();
+    writer.close().unwrap();
+    bytes
+}
+
 pub fn gunzip(bytes: &[u8]) -> Vec<u8> {
     let mut text = Vec::new();
     MultiGzDecoder::new(bytes).read_to_end(&mut text).unwrap();
