@@ -35,7 +35,7 @@ pub use error::{AuditError, AuditErrorKind};
 pub use report::{AuditReport, CustomerAudit, Finding, FindingKind, PeriodAudit, Zeros};
 pub use request::{
     AuditRequest, AuditedAccount, AuditedAccounts, AuditedCustomer, AuditedExport, Contract, Gzip,
-    HeaderStyle, RowOrder,
+    HeaderStyle, Level, RowOrder,
 };
 
 use expect::{Expected, expect};

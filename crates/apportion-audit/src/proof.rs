@@ -59,6 +59,7 @@ fn check_settings(context: &ExportContext<'_>, fields: &mut Fields<'_>) {
     fields.text("header", customer.header.as_str());
     fields.text("order", customer.order.as_str());
     fields.text("gzip", if csv { customer.gzip.as_str() } else { "none" });
+    fields.text("level", if csv { customer.level.as_str() } else { "none" });
     fields.text("privacy", if customer.faithful { "faithful" } else { "mask" });
     fields.text("payer", if customer.payer_kept { "keep" } else { "mask" });
     fields.equals("withhold", &json!(customer.withhold));

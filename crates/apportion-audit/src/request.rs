@@ -55,6 +55,8 @@ pub struct AuditedCustomer {
     pub header: HeaderStyle,
     /// How many gzip members their csv.gz files have.
     pub gzip: Gzip,
+    /// How hard it says its csv.gz files are compressed.
+    pub level: Level,
     /// In which order their rows are.
     pub order: RowOrder,
     /// Their exports, the first of which carries the withheld totals in its proof.
@@ -119,6 +121,28 @@ impl Gzip {
         match self {
             Self::MultiMember => "multi-member",
             Self::Single => "single",
+        }
+    }
+}
+
+/// How hard files are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Level {
+    /// As the settings have it where they say nothing.
+    Default,
+    /// Less hard.
+    Fast,
+    /// Harder.
+    Small,
+}
+
+impl Level {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Default => "default",
+            Self::Fast => "fast",
+            Self::Small => "small",
         }
     }
 }

@@ -132,6 +132,7 @@ mod tests {
             contract: Contract::Eco,
             header: HeaderStyle::Snake,
             gzip: Gzip::MultiMember,
+            level: crate::request::Level::Default,
             order: RowOrder::Sorted,
             exports: Vec::new(),
             audited: true,

@@ -16,5 +16,6 @@ pub mod run;
 pub mod source;
 pub mod split;
 pub mod storage;
+pub mod timings;
 pub mod write;
 mod zip_text;

@@ -134,6 +134,9 @@ pub(crate) struct RunArgs {
     /// Gzip members in a csv.gz: multi-member, or single for readers that stop after the first
     #[arg(long, env = "APPORTION_GZIP", value_name = "HOW")]
     pub(crate) gzip: Option<String>,
+    /// How hard a csv.gz is compressed: default, fast (larger files sooner) or small (smaller files later)
+    #[arg(long, env = "APPORTION_LEVEL", value_name = "LEVEL")]
+    pub(crate) level: Option<String>,
     /// One export for the customer (organization) or one per linked account (account)
     #[arg(long, env = "APPORTION_SHARING", value_name = "HOW")]
     pub(crate) sharing: Option<String>,
@@ -158,6 +161,9 @@ pub(crate) struct RunArgs {
     /// Memory to stay within, as 512MiB; with less, rows wait in the spool [default: 512MiB]
     #[arg(long, env = "APPORTION_MEMORY", value_name = "SIZE")]
     pub(crate) memory: Option<String>,
+    /// Show what each stage has cost: processor time, line items and bytes per second
+    #[arg(long, env = "APPORTION_TIMINGS")]
+    pub(crate) timings: bool,
 }
 
 /// `verify`'s own.

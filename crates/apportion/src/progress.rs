@@ -1,8 +1,10 @@
 //! Progress: bars on a terminal, a line now and then elsewhere, nothing where nobody wants it.
 
+use crate::clock;
 use crate::printer::{Printer, grouped};
 use crate::signals::Signals;
 use apportion_flow::run::Watcher;
+use apportion_flow::timings::Meter;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -16,6 +18,7 @@ const LINE_EVERY: Duration = Duration::from_secs(30);
 pub(crate) struct Progress<'a> {
     printer: &'a Printer,
     signals: &'a Signals,
+    meter: Meter,
     bar: Option<ProgressBar>,
     lines: bool,
     rows: AtomicU64,
@@ -36,11 +39,18 @@ impl<'a> Progress<'a> {
         Self {
             printer,
             signals,
+            meter: Meter::default(),
             lines: shown && bar.is_none(),
             bar,
             rows: AtomicU64::new(0),
             last: Mutex::new((Instant::now(), String::new())),
         }
+    }
+
+    /// Takes the time of each stage, too.
+    pub(crate) fn with_timings(self, wanted: bool) -> Self {
+        let meter = if wanted { Meter::new(Box::new(clock::thread_nanos)) } else { Meter::default() };
+        Self { meter, ..self }
     }
 
     /// The exit code of the signal that came.
@@ -85,5 +95,9 @@ impl Watcher for Progress<'_> {
 
     fn interrupted(&self) -> bool {
         self.signals.came()
+    }
+
+    fn meter(&self) -> Meter {
+        self.meter.clone()
     }
 }

@@ -9,7 +9,7 @@ use crate::items::{
 use crate::shape::{Column, Shape, Store, Table, kind_of};
 use apportion_audit::{
     AuditReport, AuditRequest, AuditedAccount, AuditedAccounts, AuditedCustomer, AuditedExport, Contract,
-    FindingKind, Gzip, HeaderStyle, audit,
+    FindingKind, Gzip, HeaderStyle, Level, audit,
 };
 use apportion_model::{AccountId, CustomerId, Format, ReportId, SourceName};
 use serde_json::{Value, json};
@@ -161,7 +161,7 @@ impl World {
             "accounts": [{"id": account(customer), "from": null, "to": null}], "linked_account": null,
             "report_id": shape.report(customer), "assembly_id": assembly(customer), "billing_period": PERIOD,
             "contract": shape.contract, "layout": shape.layout, "format": shape.format, "header": shape.header,
-            "order": shape.order, "gzip": gzip, "columns": columns.iter().map(column).collect::<Vec<_>>(),
+            "order": shape.order, "gzip": gzip, "level": if gzip == "none" { "none" } else { "default" }, "columns": columns.iter().map(column).collect::<Vec<_>>(),
             "privacy": "mask", "payer": if shape.payer_kept { "keep" } else { "mask" },
             "mask_key": key.map_or_else(|| "none".to_owned(), |key| key[..16].to_owned()),
             "withhold": ["Credit"], "source_version": version, "rows": items.len(), "files": [file],
@@ -227,6 +227,7 @@ impl World {
             contract: shape.contract,
             header: shape.header,
             gzip: shape.gzip,
+            level: Level::Default,
             order: shape.order,
             exports: vec![AuditedExport {
                 report_id: ReportId::new(&shape.report(id)).unwrap(),

@@ -131,18 +131,23 @@ impl Mask {
         self.own.is_none()
     }
 
+    /// Whether a cell has a place that some customer may read otherwise than it stands there. Said for whoever
+    /// receives it: a cell for which this is false is the same for all customers.
+    pub fn has_places(&self, rule: Rule, cell: &[u8]) -> bool {
+        if rule == Rule::PayerName {
+            return !cell.is_empty();
+        }
+        let mut any = false;
+        if !has_nothing(rule, cell) {
+            self.places(rule, cell, &mut |_| any = true);
+        }
+        any
+    }
+
     /// The cell as the customer may read it: itself, or `buffer` filled with the masked text.
     #[inline]
     pub fn apply<'a>(&self, rule: Rule, cell: &'a [u8], payer: &[u8], buffer: &'a mut Vec<u8>) -> &'a [u8] {
-        // Shorter than the shortest ARN with an account, or nothing to find: by far the most cells.
-        let nothing = match rule {
-            Rule::Keep => true,
-            Rule::Account => cell.is_empty(),
-            Rule::PayerName if !self.keep_payer => false,
-            Rule::Text | Rule::CreatedBy | Rule::PayerName => {
-                cell.len() < 6 || memchr::memchr(b':', cell).is_none()
-            }
-        };
+        let nothing = has_nothing(rule, cell) && (rule != Rule::PayerName || self.keep_payer);
         let Some(own) = self.own.as_ref().filter(|_| !nothing) else { return cell };
         if rule == Rule::PayerName && !self.keep_payer {
             return &[];
@@ -243,6 +248,18 @@ impl Mask {
                     from = start + digits;
                 }
             }
+        }
+    }
+}
+
+/// Shorter than the shortest ARN with an account, or without a colon: by far the most cells.
+#[inline]
+fn has_nothing(rule: Rule, cell: &[u8]) -> bool {
+    match rule {
+        Rule::Keep => true,
+        Rule::Account => cell.is_empty(),
+        Rule::Text | Rule::CreatedBy | Rule::PayerName => {
+            cell.len() < 6 || memchr::memchr(b':', cell).is_none()
         }
     }
 }

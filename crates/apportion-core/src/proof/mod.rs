@@ -102,6 +102,8 @@ pub struct CustomerProof {
     pub order: String,
     /// `multi-member`, `single`, or `none` for Parquet.
     pub gzip: String,
+    /// How hard a csv.gz is compressed: `default`, `fast`, `small`, or `none` for Parquet.
+    pub level: String,
     /// Its columns, in order.
     pub columns: Vec<ExportColumn>,
     /// `mask` or `faithful`.

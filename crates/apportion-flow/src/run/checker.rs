@@ -1,17 +1,17 @@
 use super::exports::Export;
 use crate::check::{CheckError, Checked, Expected, check_file, check_parquet};
 use crate::write::SpooledFile;
-use apportion_core::columns::{ExportColumn, HeaderStyle};
+use apportion_core::columns::{Contract, ExportColumn, HeaderStyle};
 use apportion_model::Format;
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::OnceLock;
 
 /// What every file of one export must be.
 struct CheckedExport {
     format: Format,
     header: HeaderStyle,
-    columns: Vec<ExportColumn>,
+    /// Known from the beginning, or when the last row is.
+    columns: OnceLock<Vec<ExportColumn>>,
     /// The accounts that may stand in it; None for any.
     own: Option<HashSet<Vec<u8>>>,
 }
@@ -27,16 +27,17 @@ impl Checker {
         let exports = exports.iter().map(|export| CheckedExport {
             format: export.format,
             header: export.customer.header,
-            columns: export.customer.contract.fixed().iter().map(|id| ExportColumn::known(*id)).collect(),
+            columns: columns_of(export.customer.contract),
             own: export.own_accounts(),
         });
         Self { exports: exports.collect(), unassigned_titles }
     }
 
     /// Says which columns an export turned out to have.
-    pub(super) fn set_columns(&mut self, lane: usize, columns: &[ExportColumn]) {
-        if let Some(export) = self.exports.get_mut(lane) {
-            columns.clone_into(&mut export.columns);
+    pub(super) fn set_columns(&self, lane: usize, columns: Vec<ExportColumn>) {
+        if let Some(export) = self.exports.get(lane) {
+            // Those of contract eco are set, and the same.
+            let _ = export.columns.set(columns);
         }
     }
 
@@ -45,42 +46,24 @@ impl Checker {
             return check_file(&file.path, &expected(file, self.unassigned_titles.clone(), None));
         };
         let accounts = export.own.as_ref();
+        let columns = export.columns.get().map_or(&[][..], Vec::as_slice);
         match export.format {
-            Format::Parquet => {
-                check_parquet(&file.path, &export.columns, &expected(file, Vec::new(), accounts))
-            }
+            Format::Parquet => check_parquet(&file.path, columns, &expected(file, Vec::new(), accounts)),
             Format::CsvGz => {
-                let titles = export.columns.iter().map(|column| column.title(export.header).to_owned());
+                let titles = columns.iter().map(|column| column.title(export.header).to_owned());
                 check_file(&file.path, &expected(file, titles.collect(), accounts))
             }
         }
     }
+}
 
-    /// Checks files on several threads; the results are in the files' order.
-    pub(super) fn check_all(
-        &self,
-        files: &[(usize, SpooledFile)],
-        threads: usize,
-    ) -> Vec<Result<Checked, CheckError>> {
-        let next = AtomicUsize::new(0);
-        let done = Mutex::new(Vec::with_capacity(files.len()));
-        let work = || {
-            loop {
-                let place = next.fetch_add(1, Ordering::Relaxed);
-                let Some((lane, file)) = files.get(place) else { return };
-                let checked = self.check(*lane, file);
-                done.lock().unwrap_or_else(PoisonError::into_inner).push((place, checked));
-            }
-        };
-        std::thread::scope(|scope| {
-            for _ in 1..threads.min(files.len()) {
-                scope.spawn(work);
-            }
-            work();
-        });
-        let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
-        done.sort_by_key(|(place, _)| *place);
-        done.into_iter().map(|(_, checked)| checked).collect()
+/// The columns of a contract that are known before the first row.
+fn columns_of(contract: Contract) -> OnceLock<Vec<ExportColumn>> {
+    match contract {
+        Contract::Eco => {
+            contract.fixed().iter().map(|id| ExportColumn::known(*id)).collect::<Vec<_>>().into()
+        }
+        _ => OnceLock::new(),
     }
 }
 

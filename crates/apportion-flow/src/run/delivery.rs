@@ -7,6 +7,7 @@ use super::written::{Pass, Written, write};
 use super::{RunError, Watcher};
 use crate::catalog::{Standing, assembly_id, live_proof, master_pointer, master_proof};
 use crate::source::{FoundDelivery, Observations, Pin, pin};
+use crate::timings::Stage;
 use apportion_core::columns::{ExportColumn, drift};
 use apportion_core::ledger::{Destination, LedgerKey, TotalsJson};
 use apportion_core::money::{ExactSum, Number};
@@ -48,7 +49,10 @@ pub(super) fn run(
 ) -> Result<PeriodReport, RunError> {
     let period = delivery.period;
     watcher.stage(&format!("{}: pinning", period.month_text()), None);
-    let pin = pin(source.bucket.as_ref(), delivery)?;
+    let meter = watcher.meter();
+    let pin = meter.time(Stage::Pin, || pin(source.bucket.as_ref(), delivery))?;
+    let source_bytes = pin.data().iter().map(|object| object.bytes).sum();
+    meter.count(Stage::Pin, 0, source_bytes);
     let mut observations = Observations::default();
     let mut exports = exports_of(&Delivered { request, source, delivery, pin: &pin }, &mut observations)?;
     let delivery_id = delivery_id(source, &pin, &exports);
@@ -66,10 +70,8 @@ pub(super) fn run(
         return Ok(unchanged(&pass, report, &exports, State::Unchanged));
     }
     let doing = if request.dry_run { "reading" } else { "splitting" };
-    watcher.stage(
-        &format!("{}: {doing}", period.month_text()),
-        Some(pin.data().iter().map(|object| object.bytes).sum()),
-    );
+    watcher.stage(&format!("{}: {doing}", period.month_text()), Some(source_bytes));
+    meter.count(Stage::Read, 0, source_bytes);
     let written = write(&pass, &mut exports)?;
     let imbalances = written.ledger.imbalances(&written.keys);
     if !imbalances.is_empty() {
@@ -88,7 +90,7 @@ pub(super) fn run(
         });
     }
     watcher.stage(&format!("{}: publishing", period.month_text()), None);
-    let master = put_proofs(&pass, report, &mut exports, &written, &texts)?;
+    let master = meter.time(Stage::Publish, || put_proofs(&pass, report, &mut exports, &written, &texts))?;
     re_pin(&pass)?;
     if watcher.interrupted() {
         return Err(RunError::Interrupted);
@@ -97,7 +99,7 @@ pub(super) fn run(
     if let Some(held) = self::held(&pass, &exports)? {
         return Ok(left(&pass, report, &exports, &held));
     }
-    commit_all(&pass, &mut exports, &written, master.as_deref())?;
+    meter.time(Stage::Publish, || commit_all(&pass, &mut exports, &written, master.as_deref()))?;
     let report = report_of(&pass, report, &exports, &written, State::Delivered, texts);
     Ok(PeriodReport { master_proof: master, drift, ..report })
 }

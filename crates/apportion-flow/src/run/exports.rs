@@ -54,7 +54,7 @@ struct Identity<'a> {
     header: &'a str,
     order: &'a str,
     gzip: &'a str,
-    level: i32,
+    level: &'a str,
     withhold: &'a [String],
     privacy: &'a str,
     payer: &'a str,
@@ -80,6 +80,13 @@ pub(super) fn key_text(customer: &Customer, key: Option<&MaskKey>) -> String {
 pub(super) fn gzip(customer: &Customer, format: Format) -> &'static str {
     match format {
         Format::CsvGz => customer.gzip.as_str(),
+        Format::Parquet => "none",
+    }
+}
+
+pub(super) fn level(customer: &Customer, format: Format) -> &'static str {
+    match format {
+        Format::CsvGz => customer.level.as_str(),
         Format::Parquet => "none",
     }
 }
@@ -302,7 +309,7 @@ pub(super) fn identify(export: &Export<'_>, source_version: &str, mask_key: Opti
         header: customer.header.as_str(),
         order: customer.order.as_str(),
         gzip: gzip(customer, export.format),
-        level: crate::write::LEVEL,
+        level: level(customer, export.format),
         withhold: &customer.routed.withhold,
         privacy: privacy(customer),
         payer: payer(customer),

@@ -21,6 +21,7 @@ pub(super) fn packing_of(customer: &Customer, columns: &[ExportColumn]) -> Packi
     Packing {
         order: customer.order,
         gzip: customer.gzip,
+        level: customer.level,
         header: export_header(columns, customer.header).into(),
     }
 }

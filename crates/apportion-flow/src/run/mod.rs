@@ -34,6 +34,7 @@ use crate::publish::PublishError;
 use crate::source::{FoundDelivery, SourceError};
 use crate::split::SplitError;
 use crate::storage::StorageError;
+use crate::timings::Meter;
 use crate::write::{WriteError, clear_dead_spools};
 use apportion_core::ledger::Imbalance;
 use apportion_model::{AccountId, BillingPeriod};
@@ -48,6 +49,10 @@ pub trait Watcher: Sync {
     fn advance(&self, rows: u64, bytes: u64);
     /// Whether to stop.
     fn interrupted(&self) -> bool;
+    /// Takes the time of each stage; by default nobody asks for it.
+    fn meter(&self) -> Meter {
+        Meter::default()
+    }
 }
 
 /// Watches nothing and never stops.
@@ -217,6 +222,7 @@ pub fn deliver(request: &DeliverRequest, watcher: &dyn Watcher) -> Result<Delive
             }
         }
     }
+    done.timings = watcher.meter().stages();
     match first {
         Some(error) if done.periods.is_empty() => Err(error),
         _ => Ok(done),

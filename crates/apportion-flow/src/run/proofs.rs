@@ -1,4 +1,4 @@
-use super::exports::{Export, gzip, key_text, payer, privacy};
+use super::exports::{Export, gzip, key_text, level, payer, privacy};
 use super::written::{Pass, Written};
 use crate::source::hex;
 use apportion_core::ledger::{Destination, KeyedTotals};
@@ -62,6 +62,7 @@ pub(super) fn customer_proof(
         header: customer.header,
         order: customer.order.as_str().to_owned(),
         gzip: gzip(customer, export.format).to_owned(),
+        level: level(customer, export.format).to_owned(),
         columns: file.map(|written| written.columns.clone()).unwrap_or_default(),
         privacy: privacy(customer).to_owned(),
         payer: payer(customer).to_owned(),

@@ -1,4 +1,5 @@
 use crate::outcome::Kind;
+use crate::timings::StageTiming;
 use apportion_model::Format;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -160,6 +161,9 @@ pub struct DeliverReport {
     pub periods: Vec<PeriodReport>,
     /// Months that could not be delivered at all, beside others that could.
     pub refused_periods: Vec<RefusedPeriod>,
+    /// What each stage has cost; only where somebody asked.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub timings: Vec<StageTiming>,
 }
 
 impl DeliverReport {

@@ -1,5 +1,5 @@
 use crate::storage::Bucket;
-use crate::write::{Gzip, Order};
+use crate::write::{Gzip, Level, Order};
 use apportion_core::columns::{Contract, HeaderStyle};
 use apportion_core::mask::MaskKey;
 use apportion_core::route::{Accounts, Membership, MembershipError, RoutedCustomer};
@@ -65,6 +65,8 @@ pub struct Customer {
     pub header: HeaderStyle,
     /// How many members a csv.gz has.
     pub gzip: Gzip,
+    /// How hard a csv.gz is compressed.
+    pub level: Level,
     /// The `[account]` folder; None: the first listed account, or the payer.
     pub folder: Option<AccountId>,
     /// Which columns.

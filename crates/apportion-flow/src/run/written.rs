@@ -9,8 +9,10 @@ use crate::source::FoundDelivery;
 use crate::source::{Observations, Pin, Reader, SourceError, Wanted};
 use crate::split::{Splitter, Watch};
 use crate::storage::Bucket;
+use crate::timings::{Meter, Stage};
 use crate::write::{
-    Gzip, Order, Packer, Packing, Spool, SpooledFile, UnassignedLane, WaitedRows, header_line, write_parquet,
+    Gzip, Kernel, Level, Order, Packed, Packer, Packing, Prepared, Spool, SpooledFile, UnassignedLane,
+    WaitedRows, Window, header_line, write_parquet,
 };
 use apportion_core::columns::{Contract, ExportColumn};
 use apportion_core::ledger::{Destination, FactsReader, Ledger};
@@ -20,6 +22,7 @@ use apportion_core::route::Router;
 use apportion_model::{AssemblyId, BillingPeriod, Format, ObjectKey};
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 
 /// Batches between the reading thread and the splitting one.
@@ -58,6 +61,8 @@ pub(super) struct Pass<'a> {
 
 /// Eighths of the memory that rows may wait in; the rest is for reading ahead, packing and checking.
 const WINDOW_EIGHTHS: u64 = 3;
+/// The part of the memory that texts which rows share may take.
+const SHARED_PART: u64 = 16;
 
 type ReadEnd = (Observations, BTreeMap<String, u64>);
 
@@ -83,14 +88,29 @@ pub(super) fn write(pass: &Pass<'_>, exports: &mut [Export<'_>]) -> Result<Writt
         Watch::new(routed.iter().map(|customer| &customer.accounts), pass.period),
     );
     std::thread::scope(|scope| {
-        let (sender, batches) = sync_channel(BATCHES_AHEAD);
-        let reading = scope.spawn(move || read_ahead(reader, &sender));
         let lanes = exports.len() + 1;
-        let packer = Packer::new(scope, request.threads, lanes);
+        let meter = pass.watcher.meter();
+        let packer = Packer::new(scope, request.threads, lanes, &meter);
         let mut writing = Writing::new(pass, exports, packer, with_msp.then_some(source_columns))?;
-        let splitter = writing.follow(splitter, batches)?;
+        let mut splitter = splitter;
+        let read = if request.threads > 1 {
+            let (sender, batches) = sync_channel(BATCHES_AHEAD);
+            let meter = meter.clone();
+            let reading =
+                scope.spawn(move || read_ahead(reader, &meter, &mut |batch| sender.send(batch).is_ok()));
+            writing.follow(&mut splitter, batches)?;
+            reading.join().ok().flatten()
+        } else {
+            let mut failure = None;
+            let read = read_ahead(reader, &meter, &mut |batch| {
+                failure = writing.next(&mut splitter, batch).err();
+                failure.is_none()
+            });
+            failure.map_or(Ok(()), Err)?;
+            read
+        };
         // A source that wasn't read to its end must never look like a short one.
-        let (observations, object_rows) = reading.join().ok().flatten().ok_or_else(|| reading_ended(pass))?;
+        let (observations, object_rows) = read.ok_or_else(|| reading_ended(pass))?;
         writing.finish_files()?;
         let (ledger, keys, watch) = splitter.finish();
         writing.compare_with(&ledger)?;
@@ -108,7 +128,8 @@ pub(super) fn write(pass: &Pass<'_>, exports: &mut [Export<'_>]) -> Result<Writt
     })
 }
 
-type BatchSender = std::sync::mpsc::SyncSender<Result<Batch, SourceError>>;
+/// Takes the next batch, or why there is none; false if nobody wants another.
+type TakeBatch<'a> = dyn FnMut(Result<Batch, SourceError>) -> bool + 'a;
 
 /// What a decoder that panics leaves: the file can't be trusted.
 fn reading_ended(pass: &Pass<'_>) -> RunError {
@@ -118,14 +139,15 @@ fn reading_ended(pass: &Pass<'_>) -> RunError {
 
 /// Reads to the end and tells what was seen besides; None where reading failed, nobody listens any more, or a
 /// library panicked on its input.
-fn read_ahead(reader: Reader<'_>, sender: &BatchSender) -> Option<ReadEnd> {
-    std::panic::catch_unwind(AssertUnwindSafe(|| read_to_end(reader, sender))).ok().flatten()
+fn read_ahead(reader: Reader<'_>, meter: &Meter, take: &mut TakeBatch<'_>) -> Option<ReadEnd> {
+    std::panic::catch_unwind(AssertUnwindSafe(|| read_to_end(reader, meter, take))).ok().flatten()
 }
 
-fn read_to_end(mut reader: Reader<'_>, sender: &BatchSender) -> Option<ReadEnd> {
-    while let Some(next) = reader.next_batch().transpose() {
+fn read_to_end(mut reader: Reader<'_>, meter: &Meter, take: &mut TakeBatch<'_>) -> Option<ReadEnd> {
+    while let Some(next) = meter.time(Stage::Read, || reader.next_batch()).transpose() {
+        meter.count(Stage::Read, next.as_ref().map_or(0, |batch| batch.rows as u64), 0);
         let failed = next.is_err();
-        if sender.send(next).is_err() || failed {
+        if !take(next) || failed {
             return None;
         }
     }
@@ -133,24 +155,35 @@ fn read_to_end(mut reader: Reader<'_>, sender: &BatchSender) -> Option<ReadEnd> 
 }
 
 /// The writing side of a pass.
-struct Writing<'p, 'e, 'r> {
+struct Writing<'p, 'e, 'r, 's> {
     pass: &'p Pass<'p>,
     exports: &'e mut [Export<'r>],
     lanes: Vec<Option<Lane>>,
     unassigned: Option<UnassignedLane>,
     unassigned_packing: Packing,
-    packer: Packer,
+    packer: Packer<'s, CheckedFile>,
+    /// Writes the rows of all exports whose columns are fixed.
+    kernel: Kernel,
+    /// Windows that are full and not yet handed over.
+    full: Vec<(usize, Window, Packing)>,
     spool: Option<Spool>,
-    checker: Checker,
+    checker: Arc<Checker>,
     written: Vec<WrittenExport>,
     unassigned_files: Vec<ProofFile>,
 }
 
-impl<'p, 'e, 'r> Writing<'p, 'e, 'r> {
+/// A finished file, and what its check said.
+struct CheckedFile {
+    lane: usize,
+    file: SpooledFile,
+    checked: Result<Checked, CheckError>,
+}
+
+impl<'p, 'e, 'r, 's> Writing<'p, 'e, 'r, 's> {
     fn new(
         pass: &'p Pass<'p>,
         exports: &'e mut [Export<'r>],
-        packer: Packer,
+        packer: Packer<'s, CheckedFile>,
         source_columns: Option<Vec<String>>,
     ) -> Result<Self, RunError> {
         let request = pass.request;
@@ -161,8 +194,12 @@ impl<'p, 'e, 'r> Writing<'p, 'e, 'r> {
             .chain(["apportion_reason".to_owned(), "apportion_owner".to_owned()])
             .collect();
         let header = header_line(unassigned_titles.iter().map(String::as_str));
-        let unassigned_packing =
-            Packing { order: Order::Source, gzip: Gzip::MultiMember, header: header.into() };
+        let unassigned_packing = Packing {
+            order: Order::Source,
+            gzip: Gzip::MultiMember,
+            level: Level::Default,
+            header: header.into(),
+        };
         let mut spool = if request.dry_run {
             None
         } else {
@@ -178,13 +215,15 @@ impl<'p, 'e, 'r> Writing<'p, 'e, 'r> {
         }
         Ok(Self {
             pass,
-            checker: Checker::new(exports, unassigned_titles),
+            checker: Arc::new(Checker::new(exports, unassigned_titles)),
             written: vec![WrittenExport::default(); exports.len()],
             exports,
             lanes,
             unassigned: source_columns.map(|columns| UnassignedLane::new(columns.len())),
             unassigned_packing,
             packer,
+            kernel: Kernel::new(Contract::Eco.fixed(), (request.memory / SHARED_PART) as usize),
+            full: Vec::new(),
             spool,
             unassigned_files: Vec::new(),
         })
@@ -193,44 +232,77 @@ impl<'p, 'e, 'r> Writing<'p, 'e, 'r> {
     /// Splits each batch and hands its rows over, until the source ends.
     fn follow(
         &mut self,
-        mut splitter: Splitter,
+        splitter: &mut Splitter,
         batches: Receiver<Result<Batch, SourceError>>,
-    ) -> Result<Splitter, RunError> {
-        for batch in batches {
-            if self.pass.watcher.interrupted() {
-                return Err(RunError::Interrupted);
-            }
-            let batch = batch?;
-            splitter.split(&batch)?;
-            for place in 0..self.lanes.len() {
-                let share = self.exports[place].share;
-                self.hand_over(place, &batch, splitter.rows_of(share))?;
-                splitter.book_export(share, self.exports[place].destination(place));
-            }
-            self.hand_over_unassigned(&batch, &splitter)?;
-            splitter.book_unassigned();
-            self.store_ready()?;
-            self.relieve_memory()?;
-            self.pass.watcher.advance(batch.rows as u64, 0);
-        }
-        Ok(splitter)
+    ) -> Result<(), RunError> {
+        batches.into_iter().try_for_each(|batch| self.next(splitter, batch))
     }
 
-    fn hand_over(&mut self, place: usize, batch: &Batch, rows: &[u32]) -> Result<(), RunError> {
-        let Some(lane) = self.lanes.get_mut(place).and_then(Option::as_mut) else { return Ok(()) };
-        if rows.is_empty() {
-            return Ok(());
+    /// Splits a batch and hands its rows over.
+    fn next(&mut self, splitter: &mut Splitter, batch: Result<Batch, SourceError>) -> Result<(), RunError> {
+        if self.pass.watcher.interrupted() {
+            return Err(RunError::Interrupted);
         }
-        let packer = &mut self.packer;
-        match lane {
-            Lane::Direct(lane) => {
-                lane.append(batch, rows, &mut |window, packing| packer.send(place, window, packing))?;
+        let batch = batch?;
+        let meter = self.pass.watcher.meter();
+        splitter.split(&batch)?;
+        meter.count(Stage::Split, batch.rows as u64, 0);
+        meter.count(Stage::Write, batch.rows as u64, 0);
+        meter.time(Stage::Write, || self.hand_over_all(&batch, splitter))?;
+        meter.time(Stage::Ledger, || {
+            for (place, export) in self.exports.iter().enumerate() {
+                splitter.book_export(export.share, export.destination(place));
             }
-            Lane::Waiting(lane) => {
+            splitter.book_unassigned();
+        });
+        self.send_full()?;
+        self.store_ready()?;
+        self.relieve_memory()?;
+        self.pass.watcher.advance(batch.rows as u64, 0);
+        Ok(())
+    }
+
+    fn hand_over_all(&mut self, batch: &Batch, splitter: &Splitter) -> Result<(), RunError> {
+        let mut prepared = None;
+        for place in 0..self.lanes.len() {
+            let rows = splitter.rows_of(self.exports[place].share);
+            if !rows.is_empty() {
+                self.hand_over(place, batch, rows, &mut prepared)?;
+            }
+        }
+        self.hand_over_unassigned(batch, splitter)
+    }
+
+    fn hand_over<'b>(
+        &mut self,
+        place: usize,
+        batch: &'b Batch,
+        rows: &[u32],
+        prepared: &mut Option<Prepared<'b>>,
+    ) -> Result<(), RunError> {
+        match self.lanes.get_mut(place).and_then(Option::as_mut) {
+            Some(Lane::Direct(lane)) => {
+                // Once for all exports.
+                let prepared = prepared.get_or_insert_with(|| self.kernel.prepare(batch));
+                lane.append(prepared, rows, &mut |window, packing| self.full.push((place, window, packing)));
+            }
+            Some(Lane::Waiting(lane)) => {
                 let bytes = lane.append(batch, rows)?;
                 self.spool.as_mut().map_or(Ok(()), |spool| spool.reserve(bytes))?;
             }
-            Lane::Written => {}
+            Some(Lane::Written) | None => {}
+        }
+        Ok(())
+    }
+
+    /// Hands the full windows over to whichever thread is free.
+    fn send_full(&mut self) -> Result<(), RunError> {
+        if self.full.is_empty() {
+            return Ok(());
+        }
+        let shared = self.kernel.shared_texts();
+        for (lane, window, packing) in self.full.drain(..) {
+            self.packer.send(lane, window, packing, shared.clone())?;
         }
         Ok(())
     }
@@ -281,25 +353,55 @@ impl<'p, 'e, 'r> Writing<'p, 'e, 'r> {
             if let Some(window) =
                 lane.append(batch, unassigned.row as usize, unassigned.reason.as_str(), owner)
             {
-                self.packer.send(place, window, self.unassigned_packing.clone())?;
+                self.full.push((place, window, self.unassigned_packing.clone()));
             }
         }
         Ok(())
     }
 
-    /// Appends what has been packed to its files; what is finished with that leaves the spool.
+    /// Appends what has been packed to its files and has the finished ones checked; what has been checked leaves the
+    /// spool.
     fn store_ready(&mut self) -> Result<(), RunError> {
         for (lane, packed) in self.packer.take_ready() {
-            if self.has_failed(lane) {
-                continue;
-            }
-            let Some(spool) = &mut self.spool else { continue };
-            for file in spool.append(lane, &packed)? {
-                let checked = self.checker.check(lane, &file)?;
-                self.put(lane, &file, &checked)?;
-            }
+            self.store(lane, &packed)?;
+        }
+        for CheckedFile { lane, file, checked } in self.packer.take_done() {
+            self.put(lane, &file, &checked?)?;
         }
         Ok(())
+    }
+
+    fn store(&mut self, lane: usize, packed: &Packed) -> Result<(), RunError> {
+        if self.has_failed(lane) {
+            return Ok(());
+        }
+        let Some(spool) = &mut self.spool else { return Ok(()) };
+        for file in spool.append(lane, packed)? {
+            self.check(lane, file)?;
+        }
+        Ok(())
+    }
+
+    /// Has a finished file checked by whichever thread is free.
+    fn check(&mut self, lane: usize, file: SpooledFile) -> Result<(), RunError> {
+        let (checker, meter) = (Arc::clone(&self.checker), self.pass.watcher.meter());
+        self.packer.run(Box::new(move || {
+            meter.count(Stage::Check, file.rows, file.bytes);
+            let checked = meter.time(Stage::Check, || checker.check(lane, &file));
+            CheckedFile { lane, file, checked }
+        }))?;
+        Ok(())
+    }
+
+    /// Waits for everything that other threads were given.
+    fn settle(&mut self) -> Result<(), RunError> {
+        loop {
+            self.send_full()?;
+            self.store_ready()?;
+            if !self.packer.wait()? && self.packer.is_idle() {
+                return Ok(());
+            }
+        }
     }
 
     fn has_failed(&self, lane: usize) -> bool {
@@ -313,7 +415,9 @@ impl<'p, 'e, 'r> Writing<'p, 'e, 'r> {
             (None, Some(msp)) => (msp.as_ref(), self.unassigned_key(file.number)),
             (None, None) => return Ok(()),
         };
-        let put = put_data(target, &key, &file.path);
+        let meter = self.pass.watcher.meter();
+        meter.count(Stage::Put, 0, file.bytes);
+        let put = meter.time(Stage::Put, || put_data(target, &key, &file.path));
         let said = ProofFile {
             key,
             bytes: checked.bytes,
@@ -349,20 +453,18 @@ impl<'p, 'e, 'r> Writing<'p, 'e, 'r> {
             match self.lanes[place].as_mut() {
                 Some(Lane::Direct(lane)) => {
                     self.written[place].columns = lane.columns();
-                    if let Some((window, packing)) = lane.finish() {
-                        self.packer.send(place, window, packing)?;
-                    }
+                    self.full.extend(lane.finish().map(|(window, packing)| (place, window, packing)));
                 }
                 Some(Lane::Waiting(_)) => self.finish_waiting(place)?,
                 Some(Lane::Written) | None => {}
             }
+            self.send_full()?;
             self.store_ready()?;
         }
         if let Some(window) = self.unassigned.as_mut().and_then(UnassignedLane::finish) {
-            self.packer.send(self.lanes.len(), window, self.unassigned_packing.clone())?;
+            self.full.push((self.lanes.len(), window, self.unassigned_packing.clone()));
         }
-        self.packer.drain()?;
-        self.store_ready()?;
+        self.settle()?;
         self.finish_last_files()
     }
 
@@ -377,7 +479,7 @@ impl<'p, 'e, 'r> Writing<'p, 'e, 'r> {
         let rows = lane.finish(&mut |bytes| spool.reserve(bytes))?;
         let (path, waited) = (rows.path().to_owned(), rows.bytes());
         self.written[place].columns.clone_from(&rows.columns);
-        self.checker.set_columns(place, &rows.columns);
+        self.checker.set_columns(place, rows.columns.clone());
         if export.format == Format::Parquet {
             let (order, folder) = (export.customer.order, spool.folder(place).to_owned());
             let told = write_parquet::<RunError>(&rows, order, &folder, &mut |file| {
@@ -390,7 +492,8 @@ impl<'p, 'e, 'r> Writing<'p, 'e, 'r> {
             let packing = packing_of(export.customer, &rows.columns);
             spool.set_packing(place, &packing)?;
             rows.into_windows::<RunError>(&packing, &mut |window, packing| {
-                self.packer.send(place, window, packing)?;
+                self.full.push((place, window, packing));
+                self.send_full()?;
                 self.store_ready()
             })?;
         }
@@ -402,18 +505,22 @@ impl<'p, 'e, 'r> Writing<'p, 'e, 'r> {
     }
 
     fn finish_last_files(&mut self) -> Result<(), RunError> {
-        let mut last = Vec::new();
         for place in 0..=self.lanes.len() {
             let open = self.lanes.get(place).map_or(self.unassigned.is_some(), Option::is_some);
             let by_itself = self.exports.get(place).is_some_and(|export| export.format == Format::Parquet);
-            if let (true, Some(spool)) = (open && !by_itself && !self.has_failed(place), &mut self.spool) {
-                last.extend(spool.finish(place)?.map(|file| (place, file)));
+            if let (true, Some(spool)) = (open && !by_itself && !self.has_failed(place), &mut self.spool)
+                && let Some(file) = spool.finish(place)?
+            {
+                self.check(place, file)?;
+                self.store_ready()?;
             }
         }
-        let checked = self.checker.check_all(&last, self.pass.request.threads);
-        for ((place, file), checked) in last.iter().zip(checked) {
-            self.put(*place, file, &checked?)?;
+        self.settle()?;
+        // They were put in whatever order they were checked.
+        for files in self.written.iter_mut().map(|export| &mut export.files) {
+            files.sort_by(|left, right| left.key.cmp(&right.key));
         }
+        self.unassigned_files.sort_by(|left, right| left.key.cmp(&right.key));
         Ok(())
     }
 

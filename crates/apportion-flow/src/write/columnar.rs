@@ -170,7 +170,7 @@ impl<'a> FilesWriter<'a> {
         let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
         let writer = ArrowWriter::try_new_with_options(file, Arc::clone(&self.schema), options)
             .map_err(|error| parquet_error(&path, error))?;
-        Ok((SpooledFile { number, path, bytes: 0, rows: 0, rows_hash: 0 }, writer))
+        Ok((SpooledFile { number, path, bytes: 0, rows: 0, rows_hash: 0, members: Vec::new() }, writer))
     }
 
     fn end_file(&mut self) -> Result<Option<SpooledFile>, WriteError> {

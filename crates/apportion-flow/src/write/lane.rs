@@ -1,11 +1,13 @@
 use super::WriteError;
-use super::pack::{Packing, WINDOW_ROWS, Window};
-use super::text_rows::{TextRows, sort_keys};
-use crate::plant::{Plant, is_planted, strikes};
-use apportion_core::columns::{ColumnId, ExportColumn, HeaderStyle, known};
+use super::kernel::{Prepared, Scratch};
+use super::pack::Packing;
+use super::text_rows::TextRows;
+use super::window::Window;
+use crate::plant::{Plant, strikes};
+use apportion_core::columns::{ColumnId, ExportColumn, HeaderStyle};
 use apportion_core::csv::push_cell;
-use apportion_core::line_item::{Batch, Cells};
-use apportion_core::mask::{Mask, Rule};
+use apportion_core::line_item::Batch;
+use apportion_core::mask::Mask;
 use std::path::PathBuf;
 
 /// The header line of csv.gz files.
@@ -30,87 +32,53 @@ pub fn export_header(columns: &[ExportColumn], style: HeaderStyle) -> Vec<u8> {
 pub struct ExportLane {
     packing: Packing,
     mask: Mask,
-    columns: Vec<(ColumnId, Rule)>,
-    rows: TextRows,
-    masked: Vec<u8>,
+    columns: Vec<ColumnId>,
+    window: Window,
+    scratch: Scratch,
 }
 
 impl ExportLane {
     /// A lane without rows.
     pub fn new(columns: &[ColumnId], mask: Mask, packing: Packing) -> Self {
-        let keys = sort_keys(|key| columns.iter().position(|id| *id == key));
-        Self {
-            packing,
-            mask,
-            columns: columns.iter().map(|id| (*id, Rule::of(known().get(*id)))).collect(),
-            rows: TextRows::new(columns.len(), keys),
-            masked: Vec::new(),
-        }
+        let columns = columns.to_vec();
+        Self { packing, mask, columns, window: Window::default(), scratch: Scratch::default() }
     }
 
-    /// Encodes rows of a batch. `full` gets each window that is full with them.
-    ///
-    /// # Errors
-    /// What `full` returns.
-    pub fn append<E>(
-        &mut self,
-        batch: &Batch,
-        rows: &[u32],
-        full: &mut dyn FnMut(Window, Packing) -> Result<(), E>,
-    ) -> Result<(), E> {
-        // Columns that a batch hasn't are commas and nothing else.
-        let cells: Vec<(usize, &Cells, Rule)> = self
-            .columns
-            .iter()
-            .enumerate()
-            .map(|(place, (id, rule))| (place, batch.column(*id), *rule))
-            .filter(|(_, cells, _)| !cells.is_blank())
-            .collect();
-        let payers = batch.column(known().well_known().payer_account);
+    /// Writes rows of a batch; `full` gets each window that is full with them.
+    pub fn append(&mut self, batch: &Prepared<'_>, rows: &[u32], full: &mut dyn FnMut(Window, Packing)) {
         for row in rows {
             if strikes(Plant::WriteDrop) {
                 continue;
             }
-            let row = *row as usize;
-            self.rows.begin();
-            for (place, cells, rule) in &cells {
-                let cell = cells.get(row);
-                if cell.is_empty() {
-                    continue;
-                }
-                let rule = if is_planted(Plant::MaskSkip) { Rule::Keep } else { *rule };
-                let cell = self.mask.apply(rule, cell, payers.get(row), &mut self.masked);
-                self.rows.cell(*place, cell);
-            }
-            self.rows.end();
-            if let Some(window) = self.rows.take_full(self.packing.window_rows()) {
-                full(window, self.packing.clone())?;
+            batch.write(*row as usize, &self.mask, &mut self.scratch, &mut self.window);
+            if self.window.is_full() {
+                full(std::mem::take(&mut self.window), self.packing.clone());
             }
         }
-        Ok(())
     }
 
     /// The export's columns.
     pub fn columns(&self) -> Vec<ExportColumn> {
-        self.columns.iter().map(|(id, _)| ExportColumn::known(*id)).collect()
+        self.columns.iter().map(|id| ExportColumn::known(*id)).collect()
     }
 
-    /// Bytes of text that wait in memory.
+    /// Bytes of rows that wait in memory.
     pub fn waiting_bytes(&self) -> usize {
-        self.rows.window.text.len()
+        self.window.waiting_bytes()
     }
 
-    /// Moves the text that waits in memory to a file of this window's own; returns how much that was.
+    /// Moves the rows that wait in memory to a file of this window's own; returns how many bytes that frees.
     ///
     /// # Errors
     /// A disk that is full.
     pub fn park(&mut self, new_file: impl FnOnce() -> PathBuf) -> Result<usize, WriteError> {
-        self.rows.window.park(new_file)
+        self.window.park(new_file)
     }
 
     /// The last window, if it holds anything.
     pub fn finish(&mut self) -> Option<(Window, Packing)> {
-        Some((self.rows.take_rest()?, self.packing.clone()))
+        let window = std::mem::take(&mut self.window);
+        (!window.is_empty()).then(|| (window, self.packing.clone()))
     }
 }
 
@@ -137,7 +105,7 @@ impl UnassignedLane {
             }
         }
         self.rows.end();
-        self.rows.take_full(WINDOW_ROWS)
+        self.rows.take_full()
     }
 
     /// The last window, if it holds anything.

@@ -4,26 +4,32 @@
 //! each with its header, counted and hashed before they were encoded. What it must never do: let anything but an export's
 //! own rows and its contract decide a byte or where a file ends; put a file anywhere but the spool.
 //!
-//! Rows gather in a *window* of a fixed number of rows. A full window is sorted (unless `order = "source"`), cut into
-//! gzip members of a fixed size of text, compressed by whichever thread is free, and appended in its turn. Where the
+//! Rows gather in a *window* of a fixed number of rows; the [`kernel`] writes them there. A full window is sorted (unless
+//! `order = "source"`), cut into gzip members of a fixed size of text, compressed by whichever thread is free, and appended
+//! in its turn. Where the
 //! columns depend on the rows, or the format goes column by column, rows *wait* in the spool until the last one is known.
 
 mod columnar;
+mod kernel;
 mod lane;
+mod order;
 mod pack;
 mod pool;
 mod spool;
 mod text_rows;
 mod waited;
 mod waiting;
+mod window;
 
 pub use columnar::write_parquet;
+pub use kernel::{Kernel, Prepared, SharedTexts};
 pub use lane::{ExportLane, UnassignedLane, export_header, header_line};
-pub use pack::{Gzip, LEVEL, Order, Packed, Packing, Window};
-pub use pool::Packer;
+pub use pack::{Gzip, Level, Order, Packed, Packing};
+pub use pool::{Packer, Task};
 pub use spool::{Spool, SpooledFile, clear_dead_spools};
 pub use waited::WaitedRows;
 pub use waiting::WaitingLane;
+pub use window::Window;
 
 use crate::outcome::{Kind, kind_of_io};
 

@@ -1,23 +1,16 @@
 use super::WriteError;
-use crate::plant;
+use super::kernel::SharedTexts;
+use super::window::Window;
+use crate::plant::{Plant, strikes};
+use crate::timings::{Meter, Stage};
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use libdeflater::{CompressionLvl, Compressor};
 use serde::{Deserialize, Serialize};
-use std::fs::OpenOptions;
 use std::io::Write;
-use std::ops::Range;
-use std::path::PathBuf;
 use std::sync::Arc;
+use xxhash_rust::xxh3::xxh3_128;
 
-/// The gzip level, of libdeflate. Part of the format version.
-pub const LEVEL: i32 = 3;
-/// Rows of a window when it is full. A number, not a size: the windows of an export that is read again as a source
-/// then hold the same rows, in whatever order they stood.
-pub(super) const WINDOW_ROWS: usize = 4096;
-/// Windows that fill a file of one gzip member.
-const WINDOWS_OF_SINGLE: usize = 4;
-/// Text of a window, in bytes, when it is full although few rows are in it: such rows are no line items that AWS writes.
-/// With the longest row behind that, a window fits into a file.
-pub(super) const WINDOW_BYTES: usize = 44 << 20;
 /// Text of a gzip member, in bytes, when it ends.
 const MEMBER_BYTES: usize = 1 << 20;
 
@@ -44,6 +37,32 @@ impl Gzip {
     }
 }
 
+/// How hard a csv.gz is compressed. Part of what decides its bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Level {
+    /// Files about a third larger than by default, in less time.
+    Fast,
+    /// Most of what sorted rows give, in little time.
+    Default,
+    /// The smallest files, in several times the time.
+    Small,
+}
+
+impl Level {
+    /// All levels, the default first.
+    pub const ALL: [Self; 3] = [Self::Default, Self::Fast, Self::Small];
+
+    /// Its name in settings and proofs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Fast => "fast",
+            Self::Default => "default",
+            Self::Small => "small",
+        }
+    }
+}
+
 /// How a lane's windows become members.
 #[derive(Debug, Clone)]
 pub struct Packing {
@@ -51,25 +70,17 @@ pub struct Packing {
     pub order: Order,
     /// Into how many members.
     pub gzip: Gzip,
+    /// How hard they are compressed.
+    pub level: Level,
     /// The header line, which a single member begins with.
     pub header: Arc<[u8]>,
-}
-
-impl Packing {
-    /// Rows of a window that is full.
-    pub(super) fn window_rows(&self) -> usize {
-        match self.gzip {
-            Gzip::MultiMember => WINDOW_ROWS,
-            Gzip::Single => WINDOW_ROWS * WINDOWS_OF_SINGLE,
-        }
-    }
 }
 
 /// The order of rows in an export. A CUR promises none; sorted ones compress far better.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Order {
-    /// By resource, SKU and usage start inside each window; equal rows stay in the source's order.
+    /// By SKU, resource and usage start inside each window; equal rows stay in the source's order.
     Sorted,
     /// The source's.
     Source,
@@ -85,127 +96,161 @@ impl Order {
     }
 }
 
-/// Encoded rows that are not compressed yet.
-///
-/// Its text may be parked on disk when memory is short. Where it ends is decided by its whole text, wherever that is,
-/// so parking changes no byte.
-#[derive(Debug, Default)]
-pub struct Window {
-    /// The file that holds the beginning of the rows' text, and how much of it.
-    parked: Option<(PathBuf, usize)>,
-    /// The rest of the rows' text, each row with its line end.
-    pub(super) text: Vec<u8>,
-    /// Where each row ends, and where its sort key stands in the text.
-    pub(super) rows: Vec<RowSpan>,
-    /// The sum of the rows' hashes.
-    pub(super) rows_hash: u128,
-}
-
-#[derive(Debug, Clone)]
-pub(super) struct RowSpan {
-    pub(super) row: Range<u32>,
-    pub(super) key: [Range<u32>; 3],
-}
-
 /// Compressed rows, ready to be appended to a file.
 #[derive(Debug)]
 pub struct Packed {
     /// Whole gzip members.
     pub bytes: Vec<u8>,
+    /// The length of each, in order.
+    pub members: Vec<u32>,
     /// How many rows.
     pub rows: u64,
     /// The sum of the rows' hashes.
     pub rows_hash: u128,
 }
 
-fn slice<'a>(text: &'a [u8], range: &Range<u32>) -> &'a [u8] {
-    text.get(range.start as usize..range.end as usize).unwrap_or_default()
+/// What a thread that packs uses again and again.
+pub(super) struct PackScratch {
+    text: Vec<u8>,
+    gzip: Compressors,
+    meter: Meter,
+}
+
+impl PackScratch {
+    pub(super) fn new(meter: &Meter) -> Self {
+        Self { text: Vec::new(), gzip: Compressors::default(), meter: meter.clone() }
+    }
 }
 
 impl Window {
-    /// Whether it is time to pack it: decided by its own rows alone.
-    pub(super) fn is_full(&self, rows: usize) -> bool {
-        self.rows.len() >= rows || self.parked_bytes() + self.text.len() >= WINDOW_BYTES
-    }
-
-    /// Bytes of its text that are on disk: where the text in memory begins.
-    pub(super) fn parked_bytes(&self) -> usize {
-        self.parked.as_ref().map_or(0, |(_, bytes)| *bytes)
-    }
-
-    /// Moves the text in memory to the end of a file that no other window uses: its own, or else a new one.
-    pub(super) fn park(&mut self, new_file: impl FnOnce() -> PathBuf) -> Result<usize, WriteError> {
-        let path = self.parked.as_ref().map_or_else(new_file, |(path, _)| path.clone());
-        let name = path.display().to_string();
-        let wrong = |source| WriteError::Io { path: name.clone(), doing: "parking rows", source };
-        plant::write_point();
-        let mut file = OpenOptions::new().create(true).append(true).open(&path).map_err(wrong)?;
-        file.write_all(&self.text).map_err(wrong)?;
-        let moved = self.text.len();
-        self.parked = Some((path, self.parked_bytes() + moved));
-        self.text = Vec::new();
-        Ok(moved)
-    }
-
-    /// Brings parked text back.
-    fn unpark(&mut self) -> Result<(), WriteError> {
-        let Some((path, bytes)) = self.parked.take() else { return Ok(()) };
-        let wrong = |source| WriteError::Io {
-            path: path.display().to_string(),
-            doing: "fetching parked rows",
-            source,
-        };
-        let mut text = std::fs::read(&path).map_err(wrong)?;
-        if text.len() != bytes {
-            return Err(wrong(std::io::ErrorKind::UnexpectedEof.into()));
-        }
-        text.append(&mut self.text);
-        self.text = text;
-        std::fs::remove_file(&path).map_err(wrong)
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.rows.is_empty()
-    }
-
     /// Sorts and compresses.
-    pub(super) fn pack(mut self, packing: &Packing) -> Result<Packed, WriteError> {
+    pub(super) fn pack(
+        self,
+        packing: &Packing,
+        shared: &SharedTexts,
+        scratch: &mut PackScratch,
+    ) -> Result<Packed, WriteError> {
+        let meter = scratch.meter.clone();
+        meter.count(Stage::Pack, self.rows() as u64, self.text_bytes() as u64);
+        meter.time(Stage::Pack, || self.packed(packing, shared, scratch))
+    }
+
+    fn packed(
+        mut self,
+        packing: &Packing,
+        shared: &SharedTexts,
+        scratch: &mut PackScratch,
+    ) -> Result<Packed, WriteError> {
         self.unpark()?;
-        let text = &self.text;
+        let mut rows = self.keys();
         if packing.order == Order::Sorted {
-            self.rows.sort_by(|left, right| {
-                left.key.iter().map(|key| slice(text, key)).cmp(right.key.iter().map(|key| slice(text, key)))
-            });
+            // The place makes it stable.
+            rows.sort_unstable();
         }
-        let mut packed =
-            Packed { bytes: Vec::new(), rows: self.rows.len() as u64, rows_hash: self.rows_hash };
-        let (mut member, most) = match packing.gzip {
-            Gzip::MultiMember => (Vec::with_capacity(MEMBER_BYTES.min(text.len()) + (1 << 12)), MEMBER_BYTES),
-            Gzip::Single => (packing.header.to_vec(), usize::MAX),
+        let mut packed = Packed {
+            bytes: Vec::with_capacity(self.text_bytes() / 6),
+            members: Vec::new(),
+            rows: self.rows() as u64,
+            rows_hash: 0,
         };
-        for row in &self.rows {
-            member.extend_from_slice(slice(text, &row.row));
-            if member.len() >= most {
-                compress(&member, &mut packed.bytes)?;
-                member.clear();
+        let PackScratch { text, gzip, .. } = scratch;
+        text.clear();
+        let most = match packing.gzip {
+            Gzip::MultiMember => MEMBER_BYTES,
+            Gzip::Single => {
+                text.extend_from_slice(&packing.header);
+                usize::MAX
+            }
+        };
+        for (_, at) in rows {
+            let Some(row) = self.row(at) else { continue };
+            let begin = text.len();
+            row.write_to(text, shared);
+            let line = text.get(begin..text.len().saturating_sub(1)).unwrap_or_default();
+            packed.rows_hash = packed.rows_hash.wrapping_add(xxh3_128(line));
+            if strikes(Plant::WriteCell) {
+                spoil(text, begin);
+            }
+            if text.len() >= most {
+                packed.push(gzip, packing.level, text)?;
+                text.clear();
             }
         }
-        if !member.is_empty() {
-            compress(&member, &mut packed.bytes)?;
+        if !text.is_empty() {
+            packed.push(gzip, packing.level, text)?;
         }
         Ok(packed)
     }
 }
 
-/// Appends one gzip member. libdeflate writes no name and no time, and gives the same bytes on every CPU.
-pub(super) fn compress(text: &[u8], out: &mut Vec<u8>) -> Result<(), WriteError> {
-    let level = CompressionLvl::new(LEVEL).map_err(|error| WriteError::Compress(format!("{error:?}")))?;
-    let mut compressor = Compressor::new(level);
-    let start = out.len();
-    out.resize(start + compressor.gzip_compress_bound(text.len()), 0);
-    let written = compressor
-        .gzip_compress(text, &mut out[start..])
-        .map_err(|error| WriteError::Compress(error.to_string()))?;
-    out.truncate(start + written);
+impl Packed {
+    fn push(&mut self, gzip: &mut Compressors, level: Level, text: &[u8]) -> Result<(), WriteError> {
+        let before = self.bytes.len();
+        gzip.compress(level, text, &mut self.bytes)?;
+        self.members.push((self.bytes.len() - before) as u32);
+        Ok(())
+    }
+}
+
+/// Changes the last cell of a row that has been hashed: a bug for tests to plant.
+fn spoil(text: &mut Vec<u8>, begin: usize) {
+    let cell = text.iter().rposition(|byte| *byte == b',').map_or(begin, |comma| comma + 1);
+    text.truncate(cell);
+    text.extend_from_slice(b"planted\n");
+}
+
+/// libdeflate's level for small files: beyond it time doubles for hardly a byte.
+const SMALL_LEVEL: i32 = 8;
+
+/// A compressor for each level, made when it is needed.
+#[derive(Default)]
+pub(super) struct Compressors {
+    default: Option<Compressor>,
+    small: Option<Compressor>,
+    buffer: Vec<u8>,
+}
+
+impl Compressors {
+    /// Appends one gzip member, without name and time. The libraries are plain C and plain Rust, and give the same bytes
+    /// on every CPU.
+    pub(super) fn compress(
+        &mut self,
+        level: Level,
+        text: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<(), WriteError> {
+        let (compressor, number) = match level {
+            Level::Fast => return compress_fast(text, out),
+            Level::Default => (&mut self.default, 1),
+            Level::Small => (&mut self.small, SMALL_LEVEL),
+        };
+        if compressor.is_none() {
+            let level = CompressionLvl::new(number);
+            let level = level.map_err(|error| WriteError::Compress(format!("{error:?}")))?;
+            *compressor = Some(Compressor::new(level));
+        }
+        let Some(compressor) = compressor else { return Ok(()) };
+        let bound = compressor.gzip_compress_bound(text.len());
+        if self.buffer.len() < bound {
+            self.buffer.resize(bound, 0);
+        }
+        let written = compressor
+            .gzip_compress(text, &mut self.buffer)
+            .map_err(|error| WriteError::Compress(error.to_string()))?;
+        out.extend_from_slice(self.buffer.get(..written).unwrap_or_default());
+        Ok(())
+    }
+}
+
+fn compress_fast(text: &[u8], out: &mut Vec<u8>) -> Result<(), WriteError> {
+    let wrong = |error: std::io::Error| WriteError::Compress(error.to_string());
+    let mut encoder = GzEncoder::new(out, Compression::new(1));
+    encoder.write_all(text).map_err(wrong)?;
+    encoder.finish().map_err(wrong)?;
     Ok(())
+}
+
+/// Appends one gzip member at the default level.
+pub(super) fn compress(text: &[u8], out: &mut Vec<u8>) -> Result<(), WriteError> {
+    Compressors::default().compress(Level::Default, text, out)
 }

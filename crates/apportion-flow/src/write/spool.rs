@@ -27,8 +27,10 @@ pub struct SpooledFile {
     pub bytes: u64,
     /// Rows without the header.
     pub rows: u64,
-    /// The sum of the rows' hashes, taken before they were encoded.
+    /// The sum of the rows' hashes, taken before they were compressed.
     pub rows_hash: u128,
+    /// Of a csv.gz, the length of each gzip member.
+    pub members: Vec<u32>,
 }
 
 struct Growing {
@@ -118,6 +120,7 @@ impl Spool {
         growing.info.bytes += packed.bytes.len() as u64;
         growing.info.rows += packed.rows;
         growing.info.rows_hash = growing.info.rows_hash.wrapping_add(packed.rows_hash);
+        growing.info.members.extend_from_slice(&packed.members);
         if growing.info.bytes >= FILE_BYTES || single {
             done.extend(Self::end(lane)?);
         }
@@ -165,8 +168,9 @@ impl Spool {
             .open(&path)
             .map_err(|source| error(&path, "making the file", source))?;
         file.write_all(&header).map_err(|source| error(&path, "writing", source))?;
-        let info =
-            SpooledFile { number: lane.begun, path, bytes: header.len() as u64, rows: 0, rows_hash: 0 };
+        let members = if with_header { vec![header.len() as u32] } else { Vec::new() };
+        let bytes = header.len() as u64;
+        let info = SpooledFile { number: lane.begun, path, bytes, rows: 0, rows_hash: 0, members };
         lane.growing = Some(Growing { file, info });
         Ok(())
     }

@@ -1,29 +1,22 @@
-use super::pack::{RowSpan, Window};
-use crate::plant::{Plant, strikes};
-use apportion_core::columns::known;
+use super::order;
+use super::window::Window;
+use apportion_core::columns::{ColumnId, known};
 use apportion_core::csv::push_cell;
-use apportion_core::proof::CELL_END;
-use xxhash_rust::xxh3::xxh3_128;
 
 /// The places, among an export's columns, of the three columns that rows are sorted by.
-pub(super) fn sort_keys(
-    find: impl Fn(apportion_core::columns::ColumnId) -> Option<usize>,
-) -> [Option<usize>; 3] {
+pub(super) fn sort_keys(find: impl Fn(ColumnId) -> Option<usize>) -> [Option<usize>; 3] {
     let columns = known().well_known();
-    [columns.resource_id, columns.sku, columns.usage_start].map(find)
+    [columns.sku, columns.resource_id, columns.usage_start].map(find)
 }
 
-/// Writes rows as CSV text into a window, cell by cell, and hashes them as they are written.
+/// Writes rows as CSV text into a window, cell by cell.
 #[derive(Debug, Default)]
 pub(super) struct TextRows {
-    pub(super) window: Window,
+    window: Window,
     width: usize,
     keys: [Option<usize>; 3],
-    /// The cells of the present row, as they are hashed.
-    hashed: Vec<u8>,
-    /// Where the present row and its key begin and end, and the place of its last cell.
-    start: u32,
-    key: [std::ops::Range<u32>; 3],
+    /// The parts of the present row's sort key, and the place of its last cell.
+    key: [u64; 3],
     column: usize,
 }
 
@@ -32,14 +25,9 @@ impl TextRows {
         Self { width, keys, ..Self::default() }
     }
 
-    fn position(&self) -> u32 {
-        (self.window.parked_bytes() + self.window.text.len()) as u32
-    }
-
     pub(super) fn begin(&mut self) {
-        self.hashed.clear();
-        self.start = self.position();
-        self.key = [(); 3].map(|()| self.start..self.start);
+        self.window.begin();
+        self.key = [0; 3];
         self.column = 0;
     }
 
@@ -47,43 +35,39 @@ impl TextRows {
     #[inline]
     pub(super) fn cell(&mut self, place: usize, cell: &[u8]) {
         self.blanks_to(place);
-        self.hashed.extend_from_slice(cell);
-        let from = self.position();
-        if strikes(Plant::WriteCell) {
-            push_cell(&mut self.window.text, b"planted");
-        } else {
-            push_cell(&mut self.window.text, cell);
-        }
+        push_cell(self.window.buffer(), cell);
         if self.keys.contains(&Some(place)) {
-            let to = self.position();
-            for (wanted, range) in self.keys.iter().zip(&mut self.key) {
-                if *wanted == Some(place) {
-                    *range = from..to;
-                }
+            let [sku, resource, usage_start] = self.keys.map(|key| key == Some(place));
+            let [of_sku, of_resource, of_start] = &mut self.key;
+            if sku {
+                *of_sku = order::hash(cell);
+            }
+            if resource {
+                *of_resource = order::hash(cell);
+            }
+            if usage_start {
+                *of_start = order::seconds(cell);
             }
         }
     }
 
     fn blanks_to(&mut self, place: usize) {
         for _ in self.column..place {
-            self.window.text.push(b',');
-            self.hashed.push(CELL_END);
+            self.window.buffer().push(b',');
         }
         self.column = place.max(self.column);
     }
 
     pub(super) fn end(&mut self) {
         self.blanks_to(self.width.saturating_sub(1));
-        self.hashed.push(CELL_END);
-        self.window.text.push(b'\n');
-        self.window.rows_hash = self.window.rows_hash.wrapping_add(xxh3_128(&self.hashed));
-        let row = self.start..self.position();
-        self.window.rows.push(RowSpan { row, key: self.key.clone() });
+        self.window.buffer().push(b'\n');
+        let [sku, resource, seconds] = self.key;
+        self.window.end(order::join(sku, resource, seconds), None, 0);
     }
 
-    /// The window, if it is full with so many rows.
-    pub(super) fn take_full(&mut self, rows: usize) -> Option<Window> {
-        self.window.is_full(rows).then(|| std::mem::take(&mut self.window))
+    /// The window, if it is full.
+    pub(super) fn take_full(&mut self) -> Option<Window> {
+        self.window.is_full().then(|| std::mem::take(&mut self.window))
     }
 
     /// The last window, if it holds anything.

@@ -1,7 +1,8 @@
-use super::WriteError;
-use super::pack::{Order, Packing, WINDOW_BYTES, WINDOW_ROWS, Window};
+use super::pack::{Order, Packing};
 use super::text_rows::TextRows;
 use super::waiting::ROW_END;
+use super::window::{WINDOW_BYTES, WINDOW_ROWS, Window};
+use super::{WriteError, order};
 use apportion_core::columns::ExportColumn;
 use libdeflater::Decompressor;
 use std::fs::File;
@@ -68,7 +69,7 @@ impl WaitedRows {
                 rows.cell(*place, cell);
             }
             rows.end();
-            match rows.take_full(packing.window_rows()) {
+            match rows.take_full() {
                 Some(window) => full(window, packing.clone()),
                 None => Ok(()),
             }
@@ -148,7 +149,10 @@ impl CellWindow {
 
     fn hand_over<E>(&mut self, keys: &[Option<usize>; 3], each: &mut EachRow<'_, E>) -> Result<(), E> {
         let mut rows = std::mem::take(&mut self.rows);
-        rows.sort_by_cached_key(|row| keys.map(|key| self.cell(row, key)));
+        let [sku, resource, usage_start] = *keys;
+        rows.sort_by_cached_key(|row| {
+            order::sort_key(self.cell(row, sku), self.cell(row, resource), self.cell(row, usage_start))
+        });
         let mut cells: Vec<(usize, &[u8])> = Vec::new();
         for row in rows {
             cells.clear();

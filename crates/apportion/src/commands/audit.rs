@@ -11,7 +11,7 @@ use apportion_core::columns::{Contract, HeaderStyle};
 use apportion_core::proof::{Decision, PeriodState};
 use apportion_core::route::Accounts;
 use apportion_flow::run::{Customer, PlannedExport, SourceRequest};
-use apportion_flow::write::{Gzip, Order};
+use apportion_flow::write::{Gzip, Level, Order};
 use apportion_model::{BillingPeriod, ObjectKey, SourceName};
 use std::path::Path;
 
@@ -142,6 +142,11 @@ fn audited(
         gzip: match resolved.gzip {
             Gzip::MultiMember => apportion_audit::Gzip::MultiMember,
             Gzip::Single => apportion_audit::Gzip::Single,
+        },
+        level: match resolved.level {
+            Level::Default => apportion_audit::Level::Default,
+            Level::Fast => apportion_audit::Level::Fast,
+            Level::Small => apportion_audit::Level::Small,
         },
         order: match resolved.order {
             Order::Sorted => RowOrder::Sorted,

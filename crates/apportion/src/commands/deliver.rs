@@ -1,3 +1,4 @@
+use super::timings;
 use crate::cli::RunArgs;
 use crate::exit;
 use crate::printer::{Head, Printer, amounts, bytes, count, grouped, text};
@@ -8,6 +9,7 @@ use apportion_core::route::Accounts;
 use apportion_flow::run::{CustomerReport, DeliverReport, PeriodReport, State, deliver};
 use apportion_model::SourceName;
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 const HEADS: [Head; 9] = [
     text("period"),
@@ -26,7 +28,8 @@ pub(crate) fn run(args: &RunArgs, dry_run: bool, printer: &Printer, signals: &Si
     let settings = settings::resolve(args)?;
     let request = settings.request(dry_run)?;
     notes_before(&settings, printer);
-    let progress = Progress::new(printer, signals);
+    let progress = Progress::new(printer, signals).with_timings(args.timings);
+    let begun = Instant::now();
     let report = deliver(&request, &progress);
     progress.finish();
     #[cfg(debug_assertions)]
@@ -34,6 +37,9 @@ pub(crate) fn run(args: &RunArgs, dry_run: bool, printer: &Printer, signals: &Si
     let report = report?;
     printer.rows(&HEADS, &table(&report), &report)?;
     notes_after(&report, dry_run, printer);
+    if args.timings {
+        timings::show(&report.timings, begun.elapsed(), printer);
+    }
     Ok(code(&report))
 }
 

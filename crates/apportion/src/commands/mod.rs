@@ -13,6 +13,7 @@ pub(crate) mod plant;
 mod reconcile;
 mod schema;
 mod selftest;
+mod timings;
 mod verify;
 
 use crate::cli::{Cli, Command, ConfigCommand, DemoCommand};

@@ -4,7 +4,7 @@ use crate::exit::usage;
 use apportion_core::columns::{Contract, HeaderStyle};
 use apportion_core::route::{Accounts, OwnedAccount};
 use apportion_flow::run::Sharing;
-use apportion_flow::write::{Gzip, Order};
+use apportion_flow::write::{Gzip, Level, Order};
 use apportion_model::{AccountId, CustomerId, Day, Format, Layout};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -26,6 +26,7 @@ pub(crate) struct ResolvedCustomer {
     pub(crate) formats: Vec<Format>,
     pub(crate) header: HeaderStyle,
     pub(crate) gzip: Gzip,
+    pub(crate) level: Level,
     pub(crate) order: Order,
 }
 
@@ -131,6 +132,7 @@ impl ResolvedCustomer {
             formats: formats(deliver).map_err(wrong)?,
             header,
             gzip: Gzip::ALL[word("gzip", &deliver.gzip, &Gzip::ALL.map(Gzip::as_str))?],
+            level: Level::ALL[word("level", &deliver.level, &Level::ALL.map(Level::as_str))?],
             order: match word("order", &deliver.order, &["sorted", "source"])? {
                 0 => Order::Sorted,
                 _ => Order::Source,

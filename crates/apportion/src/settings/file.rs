@@ -170,6 +170,9 @@ pub(crate) struct DeliverEntry {
     /// `multi-member` or `single`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) gzip: Option<String>,
+    /// `default`, `fast` or `small`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) level: Option<String>,
 }
 
 /// An account with the dates that it has; blank ones are none.

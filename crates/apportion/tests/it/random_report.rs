@@ -5,7 +5,7 @@
 //! names of columns that only that account's line items have cells in.
 
 use apportion_core::columns::{Contract, HeaderStyle, snake_name};
-use apportion_flow::write::{Gzip, Order};
+use apportion_flow::write::{Gzip, Level, Order};
 use apportion_model::{Format, Layout};
 use std::ops::Range;
 
@@ -164,6 +164,7 @@ pub struct Party {
     pub formats: Vec<Format>,
     pub header: HeaderStyle,
     pub gzip: Gzip,
+    pub level: Level,
     pub order: Order,
 }
 
@@ -184,6 +185,7 @@ impl Party {
             formats: vec![Format::CsvGz],
             header: HeaderStyle::Snake,
             gzip: Gzip::MultiMember,
+            level: Level::Default,
             order: Order::Sorted,
         }
     }
@@ -201,6 +203,7 @@ impl Party {
         self.formats = draw.pick(&formats).to_vec();
         self.header = *draw.pick(&HeaderStyle::ALL);
         self.gzip = *draw.pick(&Gzip::ALL);
+        self.level = *draw.pick(&Level::ALL);
         self.order = if draw.percent(50) { Order::Source } else { Order::Sorted };
         self.payer_kept = draw.percent(70);
     }

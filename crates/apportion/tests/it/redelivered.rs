@@ -9,7 +9,7 @@ use apportion_flow::run::{
     Customer, DeliverRequest, Sharing, SourceRequest, SpoolRequest, Target, Unwatched, deliver,
 };
 use apportion_flow::storage::{Bucket, Folder};
-use apportion_flow::write::{Gzip, Order};
+use apportion_flow::write::{Gzip, Level, Order};
 use apportion_model::{CustomerId, Format, Layout, SourceName};
 use std::fs;
 use std::sync::Arc;
@@ -54,6 +54,7 @@ pub fn all_of(place: &Place, sources: Vec<SourceRequest>) -> DeliverRequest {
             formats: vec![Format::CsvGz],
             header: HeaderStyle::Snake,
             gzip: Gzip::MultiMember,
+            level: Level::Default,
             folder: None,
             contract: Contract::Eco,
             order: Order::Sorted,

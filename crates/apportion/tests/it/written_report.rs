@@ -219,6 +219,7 @@ pub fn customer(party: &Party, place: &Path) -> Customer {
         formats: party.formats.clone(),
         header: party.header,
         gzip: party.gzip,
+        level: party.level,
         folder: None,
         contract: party.contract,
         order: party.order,
@@ -287,12 +288,13 @@ pub fn settings_with(report: &Report, place: &Path, more_sources: &str) -> PathB
             if party.faithful { "faithful" } else { "mask" },
         ));
         text.push_str(&format!(
-            "[customer.deliver]\nurl = \"targets/{}\"\ncontract = \"{}\"\nlayout = \"{}\"\nformats = {words:?}\nheader = \"{}\"\ngzip = \"{}\"\norder = \"{}\"\n",
+            "[customer.deliver]\nurl = \"targets/{}\"\ncontract = \"{}\"\nlayout = \"{}\"\nformats = {words:?}\nheader = \"{}\"\ngzip = \"{}\"\nlevel = \"{}\"\norder = \"{}\"\n",
             party.target,
             party.contract.as_str(),
             party.layout,
             party.header.as_str(),
             party.gzip.as_str(),
+            party.level.as_str(),
             party.order.as_str(),
         ));
     }

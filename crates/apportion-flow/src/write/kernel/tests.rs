@@ -1,0 +1,202 @@
+use super::super::window::Window;
+use super::*;
+use apportion_core::line_item::{Block, Texts};
+use apportion_model::{AccountId, CustomerId};
+use proptest::prelude::*;
+
+/// Columns of all sorts: account ids, texts in which one can stand, numbers, dates, the sort key's three, products.
+const NAMES: [&str; 13] = [
+    "bill_payer_account_id",
+    "line_item_line_item_description",
+    "line_item_resource_id",
+    "line_item_unblended_cost",
+    "line_item_usage_account_id",
+    "line_item_usage_start_date",
+    "product_account_assistance",
+    "product_location",
+    "product_sku",
+    "product_vcpu",
+    "product_volume_type",
+    "resource_tags_aws_created_by",
+    "identity_line_item_id",
+];
+
+fn columns() -> Vec<ColumnId> {
+    NAMES.iter().filter_map(|name| known().find(name)).collect()
+}
+
+fn cell() -> impl Strategy<Value = String> {
+    prop_oneof![
+        3 => Just(String::new()),
+        3 => "[a-c]",
+        1 => Just("222222222222".to_owned()),
+        1 => Just("111111111111".to_owned()),
+        1 => Just("arn:aws:ec2:us-east-1:222222222222:x".to_owned()),
+        1 => Just("arn:aws:ec2:us-east-1:111111111111:x".to_owned()),
+        1 => Just("Root:333333333333".to_owned()),
+        1 => Just("2026-10-01T05:00:00Z".to_owned()),
+        1 => "[a,\"\n\r]{1,3}",
+    ]
+}
+
+/// How a batch's column is held.
+#[derive(Debug, Clone, Copy)]
+enum Held {
+    Plain,
+    Field,
+    /// With the dictionary of the batch before, as far as it goes.
+    Coded,
+}
+
+type Rows = Vec<Vec<String>>;
+
+fn batches() -> impl Strategy<Value = Vec<(Rows, Vec<Held>)>> {
+    let held = prop_oneof![Just(Held::Plain), Just(Held::Field), Just(Held::Coded), Just(Held::Coded)];
+    let rows = || prop::collection::vec(prop::collection::vec(cell(), NAMES.len()), 1..8);
+    let mixed = (rows(), prop::collection::vec(held, NAMES.len()));
+    // All coded, as Parquet gives them: only then are rows grouped by their codes.
+    let coded = rows().prop_map(|rows| (rows, vec![Held::Coded; NAMES.len()]));
+    prop::collection::vec(prop_oneof![mixed, coded], 1..4)
+}
+
+/// A dictionary that grows by making a new one, as a new row group does, or stays.
+fn coded(cells: &[&[u8]], before: &mut Arc<Texts>) -> Cells {
+    let code_in = |texts: &Texts, cell: &[u8]| (0..texts.len()).find(|code| texts.get(*code) == cell);
+    if cells.iter().any(|cell| !cell.is_empty() && code_in(before, cell).is_none()) {
+        let mut texts = Texts::default();
+        for cell in cells {
+            if code_in(&texts, cell).is_none() {
+                texts.push(cell);
+            }
+        }
+        *before = Arc::new(texts);
+    }
+    let code = |cell: &&[u8]| code_in(before, cell).map_or(u32::MAX, |code| code as u32);
+    Cells::Coded { codes: cells.iter().map(code).collect(), texts: Arc::clone(before) }
+}
+
+fn batch(rows: &Rows, held: &[Held], dictionaries: &mut [Arc<Texts>]) -> Batch {
+    let mut all = vec![Cells::Blank; known().count()];
+    for (place, id) in columns().into_iter().enumerate() {
+        let cells: Vec<&[u8]> = rows.iter().map(|row| row[place].as_bytes()).collect();
+        if cells.iter().all(|cell| cell.is_empty()) {
+            continue;
+        }
+        all[id.index()] = match held[place] {
+            Held::Coded => coded(&cells, &mut dictionaries[place]),
+            Held::Plain => {
+                let mut texts = Texts::default();
+                cells.iter().for_each(|cell| texts.push(cell));
+                Cells::Plain(Arc::new(texts))
+            }
+            Held::Field => {
+                let mut block = Block { width: 1, ..Block::default() };
+                for cell in cells {
+                    let from = block.bytes.len() as u32;
+                    block.bytes.extend_from_slice(cell);
+                    block.bounds.push((from, block.bytes.len() as u32));
+                }
+                Cells::Field { block: Arc::new(block), field: 0 }
+            }
+        };
+    }
+    Batch {
+        object: "o".into(),
+        first_row: 1,
+        rows: rows.len(),
+        offsets: None,
+        known: all,
+        source: Vec::new(),
+        other: Vec::new(),
+    }
+}
+
+fn mask(faithful: bool) -> Mask {
+    let own = AccountId::from_data("111111111111");
+    if faithful {
+        return Mask::faithful();
+    }
+    Mask::new(&CustomerId::new("acme").unwrap(), [&own].into_iter(), false, None)
+}
+
+/// A row as plainly as it can be written, with its sort key.
+fn plainly(row: &[String], mask: &Mask) -> (u128, Vec<u8>) {
+    let mut text = Vec::new();
+    let mut parts: [Vec<u8>; 3] = Default::default();
+    for (place, (name, cell)) in NAMES.iter().zip(row).enumerate() {
+        if place > 0 {
+            text.push(b',');
+        }
+        let rule = Rule::of(known().get(known().find(name).unwrap()));
+        let mut buffer = Vec::new();
+        let cell = mask.apply(rule, cell.as_bytes(), row[0].as_bytes(), &mut buffer);
+        push_cell(&mut text, cell);
+        let part = ["product_sku", "line_item_resource_id", "line_item_usage_start_date"]
+            .iter()
+            .position(|key| key == name);
+        if let Some(part) = part {
+            parts[part] = cell.to_vec();
+        }
+    }
+    text.push(b'\n');
+    (order::sort_key(&parts[0], &parts[1], &parts[2]), text)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    /// Whatever the cells are, however they are held and however much text may be kept.
+    #[test]
+    fn the_kernel_writes_what_the_plain_way_writes(
+        batches in batches(), faithful in any::<bool>(), limit in prop_oneof![Just(0usize), Just(120), Just(1 << 20)],
+    ) {
+        let mut kernel = Kernel::new(&columns(), limit);
+        let (mask, mut scratch, mut window) = (mask(faithful), Scratch::default(), Window::default());
+        let mut dictionaries = vec![Arc::new(Texts::default()); NAMES.len()];
+        let mut expected = Vec::new();
+        for (rows, held) in &batches {
+            let batch = batch(rows, held, &mut dictionaries);
+            let prepared = kernel.prepare(&batch);
+            for (place, row) in rows.iter().enumerate() {
+                prepared.write(place, &mask, &mut scratch, &mut window);
+                expected.push(plainly(row, &mask));
+            }
+        }
+        let shared = kernel.shared_texts();
+        let found: Vec<(u128, Vec<u8>)> = window
+            .keys()
+            .into_iter()
+            .map(|(key, at)| {
+                let mut text = Vec::new();
+                window.row(at).unwrap().write_to(&mut text, &shared);
+                (key, text)
+            })
+            .collect();
+        prop_assert_eq!(window.text_bytes(), expected.iter().map(|(_, text)| text.len()).sum::<usize>());
+        prop_assert_eq!(found, expected);
+    }
+}
+
+#[test]
+fn rows_of_one_sku_name_one_text() {
+    let texts = |row: &[&str]| row.iter().map(|cell| (*cell).to_owned()).collect::<Vec<_>>();
+    let of_sku = |sku, id| texts(&["p", "", "r", "1", "a", "", "yes", "here", sku, "2", "z", "", id]);
+    let rows = vec![of_sku("s1", "1"), of_sku("s2", "2"), of_sku("s1", "3")];
+    let mut kernel = Kernel::new(&columns(), 1 << 20);
+    let mut dictionaries = vec![Arc::new(Texts::default()); NAMES.len()];
+    for held in [Held::Coded, Held::Plain] {
+        let batch = batch(&rows, &[held; 13], &mut dictionaries);
+        let prepared = kernel.prepare(&batch);
+        let ids: Vec<TextId> = prepared.texts.iter().map(|text| text.unwrap().id).collect();
+        assert!(ids[0] == ids[2] && ids[0] != ids[1]);
+    }
+    assert_eq!(kernel.shared_texts().get(TextId::of_number(0).unwrap()), b"yes,here,s1,2,z,");
+}
+
+#[test]
+fn the_shared_columns_of_contract_eco_are_its_product_columns() {
+    let eco = apportion_core::columns::Contract::Eco.fixed();
+    assert_eq!(product_columns(eco), 35..218);
+    assert_eq!(product_columns(&eco[..100]), 35..99);
+    assert_eq!(product_columns(&[]), 0..0);
+}
