@@ -1,10 +1,14 @@
-use super::key::LedgerKey;
+use super::key::{KeyReader, LedgerKey};
 use crate::columns::{ColumnId, ColumnType, known};
-use crate::line_item::{Batch, Place, excerpt};
+use crate::line_item::{Batch, Place, Reading, Remembered, excerpt};
 use crate::money::{Number, NumberProblem};
 use apportion_model::{BillingPeriod, Instant};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
+use std::convert::Infallible;
 use xxhash_rust::xxh3::xxh3_128_with_seed;
+
+/// Rows whose cells are hashed column after column before the next rows': few enough that a CSV's records stay near.
+const TILE: usize = 256;
 
 /// A cell that can't be booked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -23,10 +27,19 @@ pub struct LedgerError {
 pub struct Facts {
     pub(super) keys: Vec<u32>,
     pub(super) hashes: Vec<u128>,
-    /// Numbers of the additive columns, line item after line item: the column's place among them, and the number.
-    pub(super) numbers: Vec<(u8, Number)>,
+    /// Numbers of the additive columns, line item after line item, each line item's in the columns' order.
+    numbers: Vec<Fact>,
     /// For each line item, where its numbers end.
-    pub(super) number_ends: Vec<u32>,
+    number_ends: Vec<u32>,
+}
+
+/// A number of an additive column; `place` is the column's place among them.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Fact {
+    /// One that is a whole number of the units that sums count in first.
+    Units { place: u8, units: i128 },
+    /// Any other.
+    Other { place: u8, number: Box<Number> },
 }
 
 impl Facts {
@@ -35,18 +48,32 @@ impl Facts {
         self.keys.len()
     }
 
-    pub(super) fn numbers_of(&self, row: usize) -> &[(u8, Number)] {
+    #[inline]
+    pub(super) fn numbers_of(&self, row: usize) -> &[Fact] {
         let start = if row == 0 { 0 } else { self.number_ends.get(row - 1).map_or(0, |end| *end as usize) };
         let end = self.number_ends.get(row).map_or(start, |end| *end as usize);
         self.numbers.get(start..end).unwrap_or_default()
     }
 }
 
+/// What a cell of an additive column comes to.
+#[derive(Debug, Clone, PartialEq)]
+enum Booked {
+    Blank,
+    /// No number, in a column where that is no error.
+    Unsummed,
+    /// The number, and its part of the line item's hash: zero where the column isn't hashed.
+    Number(Fact, u128),
+}
+
 /// Reads facts, and remembers which key has which place.
 #[derive(Debug, Default)]
 pub struct FactsReader {
-    places: HashMap<LedgerKey, u32>,
-    keys: Vec<LedgerKey>,
+    keys: KeyReader,
+    /// One per additive column.
+    booked: Vec<Remembered<Option<Booked>>>,
+    /// One per guaranteed column.
+    hashed: Vec<Remembered<u128>>,
     canonical: Vec<u8>,
     unsummed: BTreeMap<ColumnId, (u64, LedgerError)>,
 }
@@ -62,39 +89,21 @@ impl FactsReader {
         periods: &[BillingPeriod],
         facts: &mut Facts,
     ) -> Result<(), LedgerError> {
-        self.read_keys(batch, periods, facts);
+        self.keys.read(batch, periods, &mut facts.keys);
+        facts.hashes.clear();
+        facts.hashes.resize(batch.rows, 0);
         self.read_numbers(batch, facts)?;
-        self.read_hashes(batch, facts)
+        self.read_hashes(batch, facts)?;
+        let seed = known().guaranteed().len() as u64;
+        for hash in &mut facts.hashes {
+            *hash = xxh3_128_with_seed(&hash.to_le_bytes(), seed);
+        }
+        Ok(())
     }
 
     /// The key of a place.
     pub fn key(&self, place: usize) -> Option<&LedgerKey> {
         self.keys.get(place)
-    }
-
-    fn read_keys(&mut self, batch: &Batch, periods: &[BillingPeriod], facts: &mut Facts) {
-        let columns = known().well_known();
-        let [currencies, types, invoices] =
-            [columns.currency, columns.line_item_type, columns.invoice_id].map(|id| batch.column(id));
-        facts.keys.clear();
-        let mut last: Option<(BillingPeriod, [&[u8]; 3], u32)> = None;
-        for (row, period) in periods.iter().enumerate().take(batch.rows) {
-            let texts = [currencies.get(row), types.get(row), invoices.get(row)];
-            let place = match last {
-                Some((before, same, place)) if before == *period && same == texts => place,
-                _ => self.place(LedgerKey::new(*period, texts[0], texts[1], texts[2])),
-            };
-            last = Some((*period, texts, place));
-            facts.keys.push(place);
-        }
-    }
-
-    fn place(&mut self, key: LedgerKey) -> u32 {
-        let next = self.keys.len() as u32;
-        *self.places.entry(key).or_insert_with_key(|key| {
-            self.keys.push(key.clone());
-            next
-        })
     }
 
     /// Columns with texts that are no numbers: how many, and the first of them. Such a text is delivered as it is
@@ -103,25 +112,38 @@ impl FactsReader {
         self.unsummed.values().map(|(count, first)| (*count, first))
     }
 
+    /// The numbers of the additive columns, and the parts of the hashes that those of them have that are hashed.
     fn read_numbers(&mut self, batch: &Batch, facts: &mut Facts) -> Result<(), LedgerError> {
+        let Self { booked, canonical, unsummed, .. } = self;
         facts.numbers.clear();
         facts.number_ends.clear();
-        let present: Vec<(u8, ColumnId)> = (0u8..)
+        booked.resize_with(known().additive().len(), Remembered::default);
+        let mut columns: Vec<(u8, ColumnId, Option<u64>, Reading<'_, Option<Booked>>)> = (0u8..)
             .zip(known().additive().iter().copied())
-            .filter(|(_, column)| !batch.column(*column).is_blank())
+            .zip(booked)
+            .filter(|((_, column), _)| !batch.column(*column).holds_nothing())
+            .map(|((place, column), booked)| (place, column, seed(column), booked.of(batch.column(column))))
             .collect();
         for row in 0..batch.rows {
-            for (place, column) in &present {
-                let cell = batch.column(*column).get(row);
-                match number(batch, row, *column, cell) {
-                    Ok(Some(number)) => facts.numbers.push((*place, number)),
-                    Ok(None) => {}
-                    Err(error)
-                        if error.problem == NumberProblem::NotANumber && !known().get(*column).guaranteed =>
-                    {
-                        self.unsummed.entry(*column).or_insert((0, error)).0 += 1;
+            for (place, column, seed, reading) in &mut columns {
+                let error = |problem| LedgerError {
+                    place: batch.place(row, *column),
+                    text: excerpt(batch.column(*column).get(row)),
+                    problem,
+                };
+                let booked = reading.get(row, |cell| book(cell, *place, *seed, canonical).map(Some));
+                match booked.map_err(error)? {
+                    Some(Booked::Number(fact, hash)) => {
+                        facts.numbers.push(fact.clone());
+                        if seed.is_some() {
+                            facts.hashes[row] = facts.hashes[row].wrapping_add(*hash);
+                        }
                     }
-                    Err(error) => return Err(error),
+                    Some(Booked::Unsummed) => {
+                        let first = || (0, error(NumberProblem::NotANumber));
+                        unsummed.entry(*column).or_insert_with(first).0 += 1;
+                    }
+                    Some(Booked::Blank) | None => {}
                 }
             }
             facts.number_ends.push(facts.numbers.len() as u32);
@@ -129,66 +151,93 @@ impl FactsReader {
         Ok(())
     }
 
-    /// See docs/delivery-format.md, section 7, `items_hash`.
+    /// The other columns' parts of the hashes. See docs/delivery-format.md, section 7, `items_hash`.
     fn read_hashes(&mut self, batch: &Batch, facts: &mut Facts) -> Result<(), LedgerError> {
-        facts.hashes.clear();
-        facts.hashes.resize(batch.rows, 0);
-        for (place, column) in (0u64..).zip(known().guaranteed().iter().copied()) {
-            let cells = batch.column(column);
-            if cells.is_blank() {
-                continue;
-            }
-            let kind = known().get(column).kind;
-            let mut last: (&[u8], u128) = (&[], 0);
-            for (row, sum) in facts.hashes.iter_mut().enumerate() {
-                let cell = cells.get(row);
-                if cell.is_empty() {
-                    continue;
+        let Self { hashed, canonical, .. } = self;
+        hashed.resize_with(known().guaranteed().len(), Remembered::default);
+        let mut columns: Vec<(u64, ColumnId, ColumnType, Reading<'_, u128>)> = (0u64..)
+            .zip(known().guaranteed().iter().copied())
+            .zip(hashed)
+            .filter(|((_, column), _)| {
+                !known().get(*column).additive && !batch.column(*column).holds_nothing()
+            })
+            .map(|((seed, column), hashed)| {
+                (seed, column, known().get(column).kind, hashed.of(batch.column(column)))
+            })
+            .collect();
+        for (tile, sums) in facts.hashes.chunks_mut(TILE).enumerate() {
+            for (seed, column, kind, reading) in &mut columns {
+                for (row, sum) in (tile * TILE..).zip(sums.iter_mut()) {
+                    let hash = match kind {
+                        ColumnType::String => {
+                            let Ok(hash) = reading.get(row, |cell| Ok::<_, Infallible>(hash(cell, *seed)));
+                            *hash
+                        }
+                        _ => *reading.get(row, |cell| hash_of_value(cell, *kind, *seed, canonical)).map_err(
+                            |problem| LedgerError {
+                                place: batch.place(row, *column),
+                                text: excerpt(batch.column(*column).get(row)),
+                                problem,
+                            },
+                        )?,
+                    };
+                    *sum = sum.wrapping_add(hash);
                 }
-                if cell != last.0 {
-                    let canonical = self.canonical(batch, row, column, kind, cell)?;
-                    last = (cell, xxh3_128_with_seed(canonical, place));
-                }
-                *sum = sum.wrapping_add(last.1);
             }
-        }
-        let seed = known().guaranteed().len() as u64;
-        for hash in &mut facts.hashes {
-            *hash = xxh3_128_with_seed(&hash.to_le_bytes(), seed);
         }
         Ok(())
     }
-
-    fn canonical<'a>(
-        &'a mut self,
-        batch: &Batch,
-        row: usize,
-        column: ColumnId,
-        kind: ColumnType,
-        cell: &'a [u8],
-    ) -> Result<&'a [u8], LedgerError> {
-        self.canonical.clear();
-        match kind {
-            ColumnType::String => return Ok(cell),
-            ColumnType::Timestamp => match Instant::parse(cell) {
-                Some(moment) => self.canonical.extend_from_slice(moment.millis().to_string().as_bytes()),
-                None => return Ok(cell),
-            },
-            ColumnType::Double => {
-                if let Some(number) = number(batch, row, column, cell)? {
-                    number.push_canonical(&mut self.canonical);
-                }
-            }
-        }
-        Ok(&self.canonical)
-    }
 }
 
+/// A column's place among the guaranteed ones, by which its cells are hashed.
+fn seed(column: ColumnId) -> Option<u64> {
+    (0u64..).zip(known().guaranteed()).find(|(_, guaranteed)| **guaranteed == column).map(|(place, _)| place)
+}
+
+/// Only a text in a column that AWS guarantees (it has a seed) must be a number.
+fn book(cell: &[u8], place: u8, seed: Option<u64>, canonical: &mut Vec<u8>) -> Result<Booked, NumberProblem> {
+    let number = match Number::parse(cell) {
+        Ok(Some(number)) => number,
+        Ok(None) => return Ok(Booked::Blank),
+        Err(NumberProblem::NotANumber) if seed.is_none() => return Ok(Booked::Unsummed),
+        Err(problem) => return Err(problem),
+    };
+    let hash = seed.map_or(0, |seed| {
+        canonical.clear();
+        number.push_canonical(canonical);
+        hash(canonical, seed)
+    });
+    let fact = match number.units() {
+        Some(units) => Fact::Units { place, units },
+        None => Fact::Other { place, number: Box::new(number) },
+    };
+    Ok(Booked::Number(fact, hash))
+}
+
+/// A canonical cell's part of its line item's hash. A blank one has none.
 #[inline]
-fn number(batch: &Batch, row: usize, column: ColumnId, cell: &[u8]) -> Result<Option<Number>, LedgerError> {
-    Number::parse(cell).map_err(|problem| LedgerError {
-        place: batch.place(row, column),
-        text: excerpt(cell),
-        problem,
-    })
+fn hash(canonical: &[u8], seed: u64) -> u128 {
+    if canonical.is_empty() { 0 } else { xxh3_128_with_seed(canonical, seed) }
+}
+
+fn hash_of_value(
+    cell: &[u8],
+    kind: ColumnType,
+    seed: u64,
+    canonical: &mut Vec<u8>,
+) -> Result<u128, NumberProblem> {
+    canonical.clear();
+    match kind {
+        ColumnType::String => canonical.extend_from_slice(cell),
+        ColumnType::Timestamp => match Instant::parse(cell) {
+            Some(moment) => canonical.extend_from_slice(moment.millis().to_string().as_bytes()),
+            None => canonical.extend_from_slice(cell),
+        },
+        ColumnType::Double => {
+            if let Some(number) = Number::parse(cell)? {
+                number.push_canonical(canonical);
+            }
+        }
+    }
+    Ok(hash(canonical, seed))
 }

@@ -7,6 +7,8 @@
 
 mod facts;
 mod key;
+#[cfg(test)]
+mod reference;
 mod told;
 mod totals;
 

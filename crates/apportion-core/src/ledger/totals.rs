@@ -1,4 +1,4 @@
-use super::facts::{Facts, FactsReader};
+use super::facts::{Fact, Facts, FactsReader};
 use super::key::LedgerKey;
 use crate::columns::known;
 use crate::mask::Mask;
@@ -21,6 +21,7 @@ impl Totals {
         Self { rows, sums: Vec::new(), items_hash }
     }
 
+    #[inline]
     pub(super) fn sum_mut(&mut self, place: usize) -> &mut ExactSum {
         if self.sums.len() <= place {
             self.sums.resize(known().additive().len().max(place + 1), None);
@@ -28,11 +29,15 @@ impl Totals {
         self.sums[place].get_or_insert_default()
     }
 
+    #[inline]
     fn add(&mut self, facts: &Facts, row: usize) {
         self.rows += 1;
         self.items_hash = self.items_hash.wrapping_add(facts.hashes.get(row).copied().unwrap_or_default());
-        for (place, number) in facts.numbers_of(row) {
-            self.sum_mut(usize::from(*place)).add(number);
+        for fact in facts.numbers_of(row) {
+            match fact {
+                Fact::Units { place, units } => self.sum_mut(usize::from(*place)).add_units(*units),
+                Fact::Other { place, number } => self.sum_mut(usize::from(*place)).add(number),
+            }
         }
     }
 

@@ -7,6 +7,10 @@
 //! Parquet file stay coded by their dictionary. A line item's columns are the known ones, whatever the file
 //! called them; the source's own columns are kept beside them for the unassigned line items.
 
+mod remembered;
+
+pub use remembered::{Reading, Remembered};
+
 use crate::columns::{ColumnId, known};
 use std::sync::Arc;
 
@@ -129,6 +133,15 @@ impl Cells {
     /// Whether every cell is known to be blank.
     pub fn is_blank(&self) -> bool {
         matches!(self, Self::Blank)
+    }
+
+    /// Whether a quick look shows that every cell is blank; a column of which it says no may be, too.
+    pub fn holds_nothing(&self) -> bool {
+        match self {
+            Self::Blank => true,
+            Self::Field { .. } => false,
+            Self::Plain(texts) | Self::Coded { texts, .. } => texts.bytes.is_empty(),
+        }
     }
 }
 

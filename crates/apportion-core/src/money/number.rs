@@ -6,6 +6,8 @@ const LEADING: std::ops::RangeInclusive<i64> = -60..=40;
 const MOST_DIGITS: usize = 128;
 /// Digits that fit an i128 whatever they are.
 const SMALL_DIGITS: usize = 38;
+/// Characters of a number that the quick way reads: with so few, no exponent can be out of range.
+const PLAIN_BYTES: usize = 40;
 
 /// A number of a CUR: digits times a power of ten, exactly as written, in lowest terms.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +48,54 @@ impl Number {
     /// # Errors
     /// Text that isn't a decimal number, or one outside exponents -60 to +40 or 128 digits.
     pub fn parse(cell: &[u8]) -> Result<Option<Self>, NumberProblem> {
+        match Self::plain(cell) {
+            Some(number) => Ok(Some(number)),
+            None => Self::parse_any(cell),
+        }
+    }
+
+    /// What nearly every cell is: an optional `-`, digits that fit 64 bits, and at most one point. None for any
+    /// other text, be it a number or not.
+    #[inline]
+    fn plain(cell: &[u8]) -> Option<Self> {
+        let (negative, unsigned) = match cell.split_first() {
+            Some((b'-', rest)) => (true, rest),
+            _ => (false, cell),
+        };
+        if unsigned.len() > PLAIN_BYTES {
+            return None;
+        }
+        let mut magnitude = 0u64;
+        let mut point = None;
+        for (at, byte) in unsigned.iter().enumerate() {
+            let digit = byte.wrapping_sub(b'0');
+            if digit <= 9 {
+                if magnitude > (u64::MAX - 9) / 10 {
+                    return None;
+                }
+                magnitude = magnitude * 10 + u64::from(digit);
+            } else if *byte == b'.' && point.is_none() {
+                point = Some(at);
+            } else {
+                return None;
+            }
+        }
+        if unsigned.len() == usize::from(point.is_some()) {
+            return None;
+        }
+        if magnitude == 0 {
+            return Some(Self::ZERO);
+        }
+        let mut exponent = point.map_or(0, |at| at as i32 + 1 - unsigned.len() as i32);
+        while magnitude % 10 == 0 {
+            magnitude /= 10;
+            exponent += 1;
+        }
+        let digits = i128::from(magnitude);
+        Some(Self::Small { digits: if negative { -digits } else { digits }, exponent })
+    }
+
+    pub(crate) fn parse_any(cell: &[u8]) -> Result<Option<Self>, NumberProblem> {
         if cell.is_empty() {
             return Ok(None);
         }
@@ -235,6 +285,7 @@ fn trim_end(digits: &[u8]) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn canonical(text: &str) -> String {
         let mut out = Vec::new();
@@ -288,6 +339,15 @@ mod tests {
         }
         for far in ["1e-61", "1e41", "1e999999999", "1e-9999999999", "9".repeat(42).as_str()] {
             assert_eq!(Number::parse(far.as_bytes()), Err(NumberProblem::OutOfRange), "{far:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_quick_way_reads_what_the_other_reads(text in "[-+]?[0-9]{0,12}0{0,6}\\.?0{0,6}[0-9]{0,14}[.eE0x-]?") {
+            if let Some(number) = Number::plain(text.as_bytes()) {
+                prop_assert_eq!(Number::parse_any(text.as_bytes()), Ok(Some(number)));
+            }
         }
     }
 }

@@ -26,13 +26,18 @@ impl ExactSum {
     /// Adds a number.
     #[inline]
     pub fn add(&mut self, number: &Number) {
-        if let Number::Small { digits, exponent } = number
-            && let Some(units) = fast_units(*digits, *exponent)
-            && let Some(sum) = self.fast.checked_add(units)
-        {
-            self.fast = sum;
-        } else {
-            self.add_wide(number);
+        match number.units() {
+            Some(units) => self.add_units(units),
+            None => self.add_wide(number),
+        }
+    }
+
+    /// Adds what [`Number::units`] says.
+    #[inline]
+    pub(crate) fn add_units(&mut self, units: i128) {
+        match self.fast.checked_add(units) {
+            Some(sum) => self.fast = sum,
+            None => self.add_wide(&Number::Small { digits: units, exponent: FAST_EXPONENT }),
         }
     }
 
@@ -66,7 +71,7 @@ impl ExactSum {
 
     /// Adds another sum.
     pub fn merge(&mut self, other: &Self) {
-        self.add(&Number::Small { digits: other.fast, exponent: FAST_EXPONENT });
+        self.add_units(other.fast);
         if let Some(wide) = &other.wide {
             *self.wide.get_or_insert_default().as_mut() += wide.as_ref();
         }
@@ -148,21 +153,31 @@ fn ten_to(power: i32) -> BigInt {
     num_traits::pow(BigInt::from(10), usize::try_from(power).unwrap_or(0))
 }
 
-/// Digits times a power of ten in units of 10^-18, if that is a whole i128.
-#[inline]
-fn fast_units(digits: i128, exponent: i32) -> Option<i128> {
-    const POWERS: [i128; 39] = {
-        let mut powers = [1i128; 39];
-        let mut at = 1;
-        while at < powers.len() {
-            powers[at] = powers[at - 1] * 10;
-            at += 1;
+impl Number {
+    /// The number in units of 10^-18, if that is a whole i128.
+    #[inline]
+    pub(crate) fn units(&self) -> Option<i128> {
+        let Self::Small { digits, exponent } = self else { return None };
+        let power = usize::try_from(exponent - FAST_EXPONENT).ok()?;
+        let factor = *POWERS.get(power)?;
+        // Two numbers of 64 bits can't overflow, and checking 128 bits is slow.
+        match (i64::try_from(*digits), i64::try_from(factor)) {
+            (Ok(digits), Ok(factor)) => Some(i128::from(digits) * i128::from(factor)),
+            _ => digits.checked_mul(factor),
         }
-        powers
-    };
-    let power = usize::try_from(exponent - FAST_EXPONENT).ok()?;
-    digits.checked_mul(*POWERS.get(power)?)
+    }
 }
+
+/// Powers of ten that an i128 holds.
+const POWERS: [i128; 39] = {
+    let mut powers = [1i128; 39];
+    let mut at = 1;
+    while at < powers.len() {
+        powers[at] = powers[at - 1] * 10;
+        at += 1;
+    }
+    powers
+};
 
 #[cfg(test)]
 mod tests {

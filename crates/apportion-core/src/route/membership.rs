@@ -91,6 +91,17 @@ pub enum MembershipError {
     },
 }
 
+/// What is true of an account on whatever day.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// A customer owns it, by its place.
+    Always(u32),
+    /// It is listed; [`Membership::owner`] says whose it is on a day.
+    ByDay,
+    /// Nobody lists it.
+    Unlisted,
+}
+
 /// Who owns which account when.
 #[derive(Debug)]
 pub struct Membership {
@@ -169,6 +180,18 @@ impl Membership {
         }
         let claims = self.by_account.get(account)?;
         claims.iter().find(|(claim, _)| claim.holds(day)).map(|(_, customer)| *customer)
+    }
+
+    /// What is true of an account on whatever day.
+    pub(super) fn standing(&self, account: &[u8]) -> Standing {
+        if let Some(customer) = self.everything {
+            return Standing::Always(customer);
+        }
+        match self.by_account.get(account).map(Vec::as_slice) {
+            None => Standing::Unlisted,
+            Some([(OwnedAccount { from: None, to: None, .. }, customer)]) => Standing::Always(*customer),
+            Some(_) => Standing::ByDay,
+        }
     }
 
     /// Whether any customer lists an account, for whatever dates.

@@ -9,9 +9,11 @@ mod membership;
 pub use membership::{Accounts, Membership, MembershipError, OwnedAccount};
 
 use crate::columns::{ColumnId, known};
-use crate::line_item::{Batch, Place, excerpt};
+use crate::line_item::{Batch, Place, Remembered, excerpt};
 use apportion_model::{BillingPeriod, CustomerId, Day, Instant};
+use membership::Standing;
 use serde::{Deserialize, Serialize};
+use std::convert::Infallible;
 
 /// Why a line item is in nobody's share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -125,20 +127,32 @@ pub struct DateError {
     pub text: String,
 }
 
-/// Routes line items.
+/// Routes line items. What it makes of a cell is remembered, because it never depends on another cell.
 #[derive(Debug)]
 pub struct Router {
+    rules: Rules,
+    default_period: BillingPeriod,
+    /// By usage account; the inner None for a blank one.
+    standings: Remembered<Option<Option<Standing>>>,
+    /// By usage start; the inner None for a blank one.
+    days: Remembered<Option<Option<Day>>>,
+    /// By the bill's period start.
+    periods: Remembered<Option<BillingPeriod>>,
+}
+
+/// What routes follow from.
+#[derive(Debug)]
+struct Rules {
     membership: Membership,
     withhold: Vec<Vec<Vec<u8>>>,
     carries_split_cost: Vec<bool>,
-    default_period: BillingPeriod,
 }
 
 impl Router {
     /// # Errors
     /// Two customers that claim one account on one day, or an empty list.
     pub fn new(customers: &[RoutedCustomer], default_period: BillingPeriod) -> Result<Self, MembershipError> {
-        Ok(Self {
+        let rules = Rules {
             membership: Membership::new(customers.iter().map(|customer| (&customer.id, &customer.accounts)))?
                 .bearing_on(default_period),
             withhold: customers
@@ -146,51 +160,97 @@ impl Router {
                 .map(|customer| customer.withhold.iter().map(|kind| kind.as_bytes().to_vec()).collect())
                 .collect(),
             carries_split_cost: customers.iter().map(|customer| customer.carries_split_cost).collect(),
-            default_period,
-        })
+        };
+        let (standings, days, periods) = Default::default();
+        Ok(Self { rules, default_period, standings, days, periods })
     }
 
     /// The routes of a batch's line items, in their order; `periods` are the line items' own.
     ///
     /// # Errors
-    /// A usage start that isn't blank and isn't a timestamp.
+    /// A usage start that isn't blank and isn't a timestamp, unless the account is blank.
     pub fn route(
-        &self,
+        &mut self,
         batch: &Batch,
         periods: &[BillingPeriod],
         routes: &mut Vec<Route>,
     ) -> Result<(), DateError> {
         let columns = known().well_known();
+        let Self { rules, standings, days, .. } = self;
+        let mut standings = standings.of(batch.column(columns.usage_account));
+        let mut days = days.of(batch.column(columns.usage_start));
         routes.clear();
         for row in 0..batch.rows {
-            let period = periods.get(row).copied().unwrap_or(self.default_period);
-            let account = batch.column(columns.usage_account).get(row);
-            if account.is_empty() {
+            let standing = |account: &[u8]| {
+                Ok::<_, Infallible>(Some((!account.is_empty()).then(|| rules.membership.standing(account))))
+            };
+            let Ok(standing) = standings.get(row, standing);
+            let Some(standing) = standing.flatten() else {
                 routes.push(Route::Unassigned { reason: Reason::BlankAccount, owner: None });
                 continue;
-            }
-            let date = self.date(batch, row, period)?;
-            routes.push(match self.membership.owner(account, date) {
-                Some(customer) => self.owned(batch, row, customer),
-                None => Route::Unassigned { reason: self.unowned(batch, row, account), owner: None },
+            };
+            // Read even where the account's owner is the same on every day: what isn't a date is refused.
+            let day = *days.get(row, day_of).map_err(|NoTimestamp| error(batch, row, columns.usage_start))?;
+            let owner = match standing {
+                Standing::Always(customer) => Some(customer),
+                Standing::Unlisted => None,
+                Standing::ByDay => {
+                    let period = periods.get(row).copied().unwrap_or(self.default_period);
+                    let account = batch.column(columns.usage_account).get(row);
+                    rules.membership.owner(account, day_within(period, day.flatten()))
+                }
+            };
+            routes.push(match owner {
+                Some(customer) => rules.owned(batch, row, customer),
+                None => Route::Unassigned { reason: unowned(batch, row, standing), owner: None },
             });
         }
         Ok(())
     }
 
-    /// The UTC day that membership is looked up for.
-    fn date(&self, batch: &Batch, row: usize, period: BillingPeriod) -> Result<Day, DateError> {
-        let column = known().well_known().usage_start;
-        let cell = batch.column(column).get(row);
-        if cell.is_empty() {
-            return Ok(period.start());
+    /// The period of each line item: the month of its bill, or the delivery's where that is blank.
+    ///
+    /// # Errors
+    /// A billing period start that isn't blank and isn't a timestamp.
+    pub fn periods(&mut self, batch: &Batch, periods: &mut Vec<BillingPeriod>) -> Result<(), DateError> {
+        let column = known().well_known().period_start;
+        let default_period = self.default_period;
+        let mut reading = self.periods.of(batch.column(column));
+        let period = |cell: &[u8]| {
+            if cell.is_empty() {
+                return Ok(Some(default_period));
+            }
+            Instant::parse(cell).and_then(BillingPeriod::of).map(Some).ok_or(NoTimestamp)
+        };
+        periods.clear();
+        for row in 0..batch.rows {
+            let period = *reading.get(row, period).map_err(|NoTimestamp| error(batch, row, column))?;
+            periods.push(period.unwrap_or(default_period));
         }
-        let moment = Instant::parse(cell)
-            .ok_or_else(|| DateError { place: batch.place(row, column), text: excerpt(cell) })?;
-        let day = moment.day();
-        Ok(if (period.start()..period.end()).contains(&day) { day } else { period.start() })
+        Ok(())
     }
+}
 
+/// A cell that should be a timestamp and isn't.
+struct NoTimestamp;
+
+fn error(batch: &Batch, row: usize, column: ColumnId) -> DateError {
+    DateError { place: batch.place(row, column), text: excerpt(batch.column(column).get(row)) }
+}
+
+fn day_of(usage_start: &[u8]) -> Result<Option<Option<Day>>, NoTimestamp> {
+    if usage_start.is_empty() {
+        return Ok(Some(None));
+    }
+    Instant::parse(usage_start).map(|moment| Some(Some(moment.day()))).ok_or(NoTimestamp)
+}
+
+/// The UTC day that membership is looked up for: that of the usage's start, where it lies in the period.
+fn day_within(period: BillingPeriod, usage_start: Option<Day>) -> Day {
+    usage_start.filter(|day| (period.start()..period.end()).contains(day)).unwrap_or(period.start())
+}
+
+impl Rules {
     fn owned(&self, batch: &Batch, row: usize, customer: u32) -> Route {
         let columns = known().well_known();
         let withheld = |reason| Route::Unassigned { reason, owner: Some(customer) };
@@ -207,52 +267,133 @@ impl Router {
         }
         Route::Share { customer }
     }
+}
 
-    fn unowned(&self, batch: &Batch, row: usize, account: &[u8]) -> Reason {
-        let columns = known().well_known();
-        let cell = |id: ColumnId| batch.column(id).get(row);
-        if self.membership.is_listed(account) {
-            return Reason::OutsideDates;
+fn unowned(batch: &Batch, row: usize, standing: Standing) -> Reason {
+    let columns = known().well_known();
+    let cell = |id: ColumnId| batch.column(id).get(row);
+    if standing != Standing::Unlisted {
+        return Reason::OutsideDates;
+    }
+    if cell(columns.usage_account) != cell(columns.payer_account) {
+        return Reason::UnknownAccount;
+    }
+    match cell(columns.line_item_type) {
+        b"Tax" => Reason::PayerTax,
+        b"Credit" => Reason::PayerCredit,
+        b"Refund" => Reason::PayerRefund,
+        kind if kind.ends_with(b"Discount") => Reason::PayerDiscount,
+        b"RIFee" | b"SavingsPlanUpfrontFee" | b"SavingsPlanRecurringFee" => Reason::PayerCommitment,
+        _ if memchr::memmem::find(cell(columns.product_code), b"Support").is_some() => Reason::PayerSupport,
+        b"Fee" | b"FlatRateSubscription" => Reason::PayerFee,
+        _ => Reason::PayerUsage,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::line_item::{Cells, Texts};
+    use apportion_model::AccountId;
+    use proptest::prelude::*;
+    use std::sync::Arc;
+
+    const ACCOUNTS: [&str; 5] = ["", "111111111111", "222222222222", "333333333333", "444444444444"];
+    const STARTS: [&str; 5] =
+        ["", "2026-10-05T00:00:00Z", "2026-10-25T00:00:00Z", "2026-09-05T00:00:00Z", "no moment"];
+
+    fn router() -> Router {
+        let day = |text| Some(Day::parse(text).unwrap());
+        let owned = |id: &str, from, to| OwnedAccount { id: AccountId::from_settings(id).unwrap(), from, to };
+        let customer = |id, accounts: Vec<OwnedAccount>| RoutedCustomer {
+            id: CustomerId::new(id).unwrap(),
+            accounts: Accounts::Listed(accounts),
+            withhold: Vec::new(),
+            carries_split_cost: false,
+        };
+        let customers = [
+            customer(
+                "a",
+                vec![owned("111111111111", None, None), owned("222222222222", None, day("2026-10-20"))],
+            ),
+            customer(
+                "b",
+                vec![
+                    owned("222222222222", day("2026-10-20"), day("2026-10-28")),
+                    owned("333333333333", day("2026-10-20"), None),
+                ],
+            ),
+        ];
+        Router::new(&customers, BillingPeriod::new(2026, 10).unwrap()).unwrap()
+    }
+
+    /// The route of one line item, the plain way.
+    fn route(rules: &Rules, account: &str, start: &str, period: BillingPeriod) -> Result<Route, ()> {
+        let nobody = |reason| Ok(Route::Unassigned { reason, owner: None });
+        if account.is_empty() {
+            return nobody(Reason::BlankAccount);
         }
-        if account != cell(columns.payer_account) {
-            return Reason::UnknownAccount;
-        }
-        match cell(columns.line_item_type) {
-            b"Tax" => Reason::PayerTax,
-            b"Credit" => Reason::PayerCredit,
-            b"Refund" => Reason::PayerRefund,
-            kind if kind.ends_with(b"Discount") => Reason::PayerDiscount,
-            b"RIFee" | b"SavingsPlanUpfrontFee" | b"SavingsPlanRecurringFee" => Reason::PayerCommitment,
-            _ if memchr::memmem::find(cell(columns.product_code), b"Support").is_some() => {
-                Reason::PayerSupport
+        let mut day = period.start();
+        if !start.is_empty() {
+            let own = Instant::parse(start.as_bytes()).ok_or(())?.day();
+            if period.start() <= own && own < period.end() {
+                day = own;
             }
-            b"Fee" | b"FlatRateSubscription" => Reason::PayerFee,
-            _ => Reason::PayerUsage,
+        }
+        match rules.membership.owner(account.as_bytes(), day) {
+            Some(customer) => Ok(Route::Share { customer }),
+            None if rules.membership.is_listed(account.as_bytes()) => nobody(Reason::OutsideDates),
+            None => nobody(Reason::UnknownAccount),
         }
     }
 
-    /// The period of each line item: the month of its bill, or the delivery's where that is blank.
-    ///
-    /// # Errors
-    /// A billing period start that isn't blank and isn't a timestamp.
-    pub fn periods(&self, batch: &Batch, periods: &mut Vec<BillingPeriod>) -> Result<(), DateError> {
-        let column = known().well_known().period_start;
-        let cells = batch.column(column);
-        let mut last: (&[u8], BillingPeriod) = (&[], self.default_period);
-        periods.clear();
-        for row in 0..batch.rows {
-            let cell = cells.get(row);
-            if cell != last.0 {
-                let period = if cell.is_empty() {
-                    Some(self.default_period)
-                } else {
-                    Instant::parse(cell).and_then(BillingPeriod::of)
-                };
-                let wrong = || DateError { place: batch.place(row, column), text: excerpt(cell) };
-                last = (cell, period.ok_or_else(wrong)?);
-            }
-            periods.push(last.1);
+    fn cells(coded: bool, list: &[&str], picks: &[usize], dictionary: &Arc<Texts>) -> Cells {
+        let mut plain = Texts::default();
+        picks.iter().for_each(|pick| plain.push(list[*pick].as_bytes()));
+        let code = |pick: &usize| if *pick == 0 { u32::MAX } else { *pick as u32 };
+        if coded {
+            Cells::Coded { codes: picks.iter().map(code).collect(), texts: Arc::clone(dictionary) }
+        } else {
+            Cells::Plain(Arc::new(plain))
         }
-        Ok(())
+    }
+
+    proptest! {
+        #[test]
+        fn routes_are_those_of_the_plain_way(
+            batches in prop::collection::vec(
+                (any::<[bool; 2]>(), prop::collection::vec((0usize..5, 0usize..21, 9u32..=11), 1..12)), 1..4),
+        ) {
+            let dictionary = |list: &[&str]| {
+                let mut texts = Texts::default();
+                list.iter().for_each(|text| texts.push(text.as_bytes()));
+                Arc::new(texts)
+            };
+            let (accounts, starts) = (dictionary(&ACCOUNTS), dictionary(&STARTS));
+            let mut router = router();
+            for (coded, rows) in batches {
+                let columns = known().well_known();
+                // The last text, which is no date, is rare.
+                let start_of = |pick: usize| if pick == 20 { 4 } else { pick % 4 };
+                let picks: Vec<(usize, usize)> = rows.iter().map(|row| (row.0, start_of(row.1))).collect();
+                let periods: Vec<_> = rows.iter().map(|row| BillingPeriod::new(2026, row.2).unwrap()).collect();
+                let mut known_cells = vec![Cells::Blank; known().count()];
+                let (account_picks, start_picks): (Vec<_>, Vec<_>) = picks.iter().copied().unzip();
+                known_cells[columns.usage_account.index()] = cells(coded[0], &ACCOUNTS, &account_picks, &accounts);
+                known_cells[columns.usage_start.index()] = cells(coded[1], &STARTS, &start_picks, &starts);
+                let batch = Batch {
+                    object: "object".into(), first_row: 1, rows: rows.len(), offsets: None,
+                    known: known_cells, source: Vec::new(), other: Vec::new(),
+                };
+                let expected: Result<Vec<Route>, u64> = (1u64..).zip(&picks).zip(&periods)
+                    .map(|((row, (account, start)), period)| {
+                        route(&router.rules, ACCOUNTS[*account], STARTS[*start], *period).map_err(|()| row)
+                    })
+                    .collect();
+                let mut routes = Vec::new();
+                let routed = router.route(&batch, &periods, &mut routes);
+                prop_assert_eq!(routed.map(|()| routes).map_err(|error| error.place.row), expected);
+            }
+        }
     }
 }

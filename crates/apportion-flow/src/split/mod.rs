@@ -166,12 +166,15 @@ impl Splitter {
 
     /// Books the last batch's rows that are nobody's as handed over.
     pub fn book_unassigned(&mut self) {
-        for unassigned in &self.unassigned {
-            let destination = match unassigned.owner {
-                Some(owner) => Destination::Withheld(unassigned.reason, owner),
-                None => Destination::Nobody(unassigned.reason),
-            };
-            self.ledger.book(destination, &self.facts, unassigned.row as usize);
+        let same =
+            |one: &UnassignedRow, next: &UnassignedRow| (one.reason, one.owner) == (next.reason, next.owner);
+        for rows in self.unassigned.chunk_by(same) {
+            let Some(UnassignedRow { reason, owner, .. }) = rows.first().copied() else { continue };
+            let totals = self.ledger.destination(match owner {
+                Some(owner) => Destination::Withheld(reason, owner),
+                None => Destination::Nobody(reason),
+            });
+            rows.iter().for_each(|unassigned| totals.add(&self.facts, unassigned.row as usize));
         }
     }
 

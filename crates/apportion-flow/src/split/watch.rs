@@ -1,8 +1,9 @@
 use apportion_core::columns::known;
-use apportion_core::line_item::Batch;
+use apportion_core::line_item::{Batch, Remembered};
 use apportion_core::route::{Accounts, Route};
 use apportion_model::{AccountId, BillingPeriod, Day, Instant};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::convert::Infallible;
 
 /// Line items whose usage lies on both sides of an account's move. They are not cut: their start decides.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,10 +22,14 @@ pub struct Straddle {
 pub struct Watch {
     moves: HashMap<Vec<u8>, Vec<Day>>,
     straddles: BTreeMap<Straddle, u64>,
-    payers: HashMap<Vec<u8>, Vec<u8>>,
+    /// A number for each text that an account or a payer has.
+    numbers: HashMap<Vec<u8>, u32>,
+    accounts: Remembered<Option<u32>>,
+    payers: Remembered<Option<u32>>,
+    /// By the account's number, the number of the payer that it was first seen under.
+    first_payers: Vec<Option<u32>>,
     all_payers: BTreeSet<String>,
     under_two_payers: BTreeSet<String>,
-    last: (Vec<u8>, Vec<u8>),
 }
 
 impl Watch {
@@ -50,30 +55,33 @@ impl Watch {
     pub(super) fn look(&mut self, batch: &Batch, routes: &[Route]) {
         let columns = known().well_known();
         let (accounts, payers) = (batch.column(columns.usage_account), batch.column(columns.payer_account));
+        let Self { numbers, accounts: known_accounts, payers: known_payers, .. } = self;
+        let (mut account_numbers, mut payer_numbers) = (known_accounts.of(accounts), known_payers.of(payers));
+        let first_payers = &mut self.first_payers;
         for row in 0..routes.len() {
-            let (account, payer) = (accounts.get(row), payers.get(row));
-            if self.last.0 != account || self.last.1 != payer {
-                self.last = (account.to_vec(), payer.to_vec());
-                self.look_at_payer(account, payer);
+            let mut number = |cell: &[u8]| Ok::<_, Infallible>(Some(number(numbers, cell)));
+            let (Ok(account), Ok(payer)) =
+                (account_numbers.get(row, &mut number), payer_numbers.get(row, &mut number));
+            let (account, payer) = (account.unwrap_or_default() as usize, *payer);
+            if first_payers.len() <= account {
+                first_payers.resize(account + 1, None);
             }
-            if !self.moves.is_empty() {
-                self.look_at_move(batch, row, account);
+            let first = &mut first_payers[account];
+            if *first == payer {
+                continue;
+            }
+            let text = |cell: &[u8]| String::from_utf8_lossy(cell).into_owned();
+            if !payers.get(row).is_empty() {
+                self.all_payers.insert(text(payers.get(row)));
+            }
+            if first.is_none() {
+                *first = payer;
+            } else {
+                self.under_two_payers.insert(text(accounts.get(row)));
             }
         }
-    }
-
-    fn look_at_payer(&mut self, account: &[u8], payer: &[u8]) {
-        if !payer.is_empty() {
-            self.all_payers.insert(String::from_utf8_lossy(payer).into_owned());
-        }
-        match self.payers.get(account) {
-            None => {
-                self.payers.insert(account.to_vec(), payer.to_vec());
-            }
-            Some(other) if other != payer => {
-                self.under_two_payers.insert(String::from_utf8_lossy(account).into_owned());
-            }
-            Some(_) => {}
+        if !self.moves.is_empty() {
+            (0..routes.len()).for_each(|row| self.look_at_move(batch, row, accounts.get(row)));
         }
     }
 
@@ -122,4 +130,13 @@ impl Watch {
         );
         texts
     }
+}
+
+fn number(numbers: &mut HashMap<Vec<u8>, u32>, cell: &[u8]) -> u32 {
+    if let Some(number) = numbers.get(cell) {
+        return *number;
+    }
+    let next = numbers.len() as u32;
+    numbers.insert(cell.to_vec(), next);
+    next
 }
