@@ -7,15 +7,23 @@
 use crate::zip_text::{ZipText, only_entry};
 use apportion_core::csv::{CsvError, CsvProblem, Limits, split_records};
 use apportion_core::line_item::{Block, Cells};
-use flate2::read::MultiGzDecoder;
+use flate2::bufread::MultiGzDecoder;
 use sha2::{Digest, Sha256};
 use std::io::{self, BufReader, Read, Seek};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::thread::JoinHandle;
 
 /// Text that makes one block, in bytes.
 const BLOCK_BYTES: usize = 1 << 20;
 /// Records that make one block at most.
 const BLOCK_RECORDS: usize = 4096;
+/// Room before a buffer's text for what is left over of the one before; more than that is copied.
+const HEADROOM: usize = 1 << 16;
+/// Buffers that are decompressed ahead.
+const BUFFERS_AHEAD: usize = 2;
+/// Blocks that are remembered, to use their memory again once nobody else holds them.
+const BLOCKS_REMEMBERED: usize = 8;
 
 /// Why a CSV can't be read.
 #[derive(Debug, thiserror::Error)]
@@ -82,6 +90,26 @@ enum Text<R> {
     Plain(Box<BufReader<Hashing<R>>>),
 }
 
+/// SHA-256 and size of a stream.
+type Digested = io::Result<([u8; 32], u64)>;
+
+/// Why there is no more text.
+enum TextProblem {
+    Gzip(String),
+    Zip(String),
+    Io(io::Error),
+}
+
+impl TextProblem {
+    fn after(self, rows: u64) -> CsvGzError {
+        match self {
+            Self::Gzip(problem) => CsvGzError::Gzip { rows, problem },
+            Self::Zip(problem) => CsvGzError::Zip { rows, problem },
+            Self::Io(error) => CsvGzError::Io(error),
+        }
+    }
+}
+
 impl<R: Read> Text<R> {
     fn hashing(&mut self) -> &mut Hashing<R> {
         match self {
@@ -90,21 +118,152 @@ impl<R: Read> Text<R> {
             Self::Plain(reader) => reader.get_mut(),
         }
     }
+
+    /// Adds text to a buffer's first `filled` bytes until there are `target` or the text ends; how many there are,
+    /// and whether it has ended.
+    fn fill(
+        &mut self,
+        bytes: &mut [u8],
+        mut filled: usize,
+        target: usize,
+    ) -> Result<(usize, bool), TextProblem> {
+        while filled < target {
+            let read = match self {
+                Self::Gzip(reader) => reader.read(&mut bytes[filled..]),
+                Self::Zip(reader) => reader.read(&mut bytes[filled..]),
+                Self::Plain(reader) => reader.read(&mut bytes[filled..]),
+            };
+            match read {
+                Ok(0) => return Ok((filled, true)),
+                Ok(read) => filled += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(self.problem(&error)),
+            }
+        }
+        Ok((filled, false))
+    }
+
+    fn problem(&mut self, error: &io::Error) -> TextProblem {
+        if let Some(failure) = self.hashing().failure.take() {
+            return TextProblem::Io(failure);
+        }
+        let problem = match error.kind() {
+            io::ErrorKind::UnexpectedEof => "the file is cut short".to_owned(),
+            _ => error.to_string(),
+        };
+        match self {
+            Self::Zip(_) => TextProblem::Zip(problem),
+            _ => TextProblem::Gzip(problem),
+        }
+    }
+
+    fn finish(self) -> Digested {
+        let mut hashing = match self {
+            Self::Gzip(reader) => reader.into_inner(),
+            Self::Plain(reader) => *reader,
+            Self::Zip(reader) => reader.into_inner(),
+        };
+        // The decoder has seen the last member's trailer; what the buffer read ahead is hashed already.
+        io::copy(&mut hashing, &mut io::sink())?;
+        let hashing = hashing.into_inner();
+        Ok((hashing.hash.finalize().into(), hashing.bytes))
+    }
 }
 
-impl<R: Read> Read for Text<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Gzip(reader) => reader.read(buffer),
-            Self::Zip(reader) => reader.read(buffer),
-            Self::Plain(reader) => reader.read(buffer),
+/// What the thread hands over that decompresses ahead.
+enum Chunk {
+    /// A buffer, and where its text ends; it begins behind the headroom.
+    Text(Vec<u8>, usize),
+    Failed(TextProblem),
+    End(Digested),
+}
+
+/// A text that is decompressed on a thread of its own.
+struct Ahead {
+    chunks: Option<Receiver<Chunk>>,
+    /// Buffers that are free again.
+    empty: Sender<Vec<u8>>,
+    thread: Option<JoinHandle<()>>,
+    digested: Option<Digested>,
+}
+
+impl Ahead {
+    fn start<R: Read + Send + 'static>(text: Text<R>) -> io::Result<Self> {
+        let (sender, chunks) = sync_channel(BUFFERS_AHEAD);
+        let (empty, empties) = channel();
+        let work = move || inflate_ahead(text, &empties, &sender);
+        let thread = std::thread::Builder::new().name("inflate".to_owned()).spawn(work)?;
+        Ok(Self { chunks: Some(chunks), empty, thread: Some(thread), digested: None })
+    }
+
+    /// The next text; None at its end.
+    fn next(&mut self) -> Result<Option<(Vec<u8>, usize)>, TextProblem> {
+        match self.chunks.as_ref().and_then(|chunks| chunks.recv().ok()) {
+            Some(Chunk::Text(bytes, filled)) => Ok(Some((bytes, filled))),
+            Some(Chunk::End(digested)) => {
+                self.digested = Some(digested);
+                Ok(None)
+            }
+            Some(Chunk::Failed(problem)) => Err(problem),
+            None => Err(TextProblem::Io(not_read_to_end())),
         }
     }
 }
 
+impl Drop for Ahead {
+    fn drop(&mut self) {
+        // Without a receiver the thread ends with the buffer it is filling.
+        self.chunks = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn not_read_to_end() -> io::Error {
+    io::Error::other("the file wasn't read to its end")
+}
+
+fn inflate_ahead<R: Read>(mut text: Text<R>, empties: &Receiver<Vec<u8>>, chunks: &SyncSender<Chunk>) {
+    loop {
+        let mut bytes = empties.try_recv().unwrap_or_default();
+        grow(&mut bytes, HEADROOM + BLOCK_BYTES);
+        let length = bytes.len();
+        let (filled, at_end) = match text.fill(&mut bytes, HEADROOM, length) {
+            Ok(filled) => filled,
+            Err(problem) => {
+                let _ = chunks.send(Chunk::Failed(problem));
+                return;
+            }
+        };
+        if filled > HEADROOM && chunks.send(Chunk::Text(bytes, filled)).is_err() {
+            return;
+        }
+        if at_end {
+            let _ = chunks.send(Chunk::End(text.finish()));
+            return;
+        }
+    }
+}
+
+/// Makes a buffer at least so long; only what is new is zeroed.
+fn grow(bytes: &mut Vec<u8>, length: usize) {
+    if bytes.is_empty() {
+        *bytes = vec![0; length];
+    } else if bytes.len() < length {
+        bytes.resize(length, 0);
+    }
+}
+
+/// Where a CSV's text comes from.
+enum Feed<R> {
+    Here(Text<R>),
+    Ahead(Ahead),
+}
+
 /// A CSV, read block by block to its end.
 pub struct CsvGz<R> {
-    reader: Text<R>,
+    feed: Feed<R>,
     /// Bytes behind the last whole record.
     rest: Vec<u8>,
     at_end: bool,
@@ -113,6 +272,8 @@ pub struct CsvGz<R> {
     pub headers: Vec<String>,
     /// Records handed out so far.
     rows: u64,
+    /// The blocks handed out last.
+    blocks: Vec<Arc<Block>>,
 }
 
 impl<R: Read> CsvGz<R> {
@@ -132,14 +293,15 @@ impl<R: Read> CsvGz<R> {
         Self::of(Text::Plain(Box::new(hashing(inner))))
     }
 
-    fn of(reader: Text<R>) -> Result<Self, CsvGzError> {
+    fn of(text: Text<R>) -> Result<Self, CsvGzError> {
         let mut csv = Self {
-            reader,
+            feed: Feed::Here(text),
             rest: Vec::new(),
             at_end: false,
             limits: Limits::default(),
             headers: Vec::new(),
             rows: 0,
+            blocks: Vec::new(),
         };
         csv.read_header()?;
         Ok(csv)
@@ -149,11 +311,14 @@ impl<R: Read> CsvGz<R> {
         let mut bounds = Vec::new();
         loop {
             // Always more than before: a header that never ends must reach its limit.
-            self.fill(self.rest.len() * 2 + (1 << 16))?;
+            let (mut bytes, start, filled) = self.gather(self.rest.len() * 2 + (1 << 16), Vec::new())?;
+            bytes.truncate(filled);
+            bytes.drain(..start);
+            self.rest = bytes;
             if self.rest.starts_with(b"\xEF\xBB\xBF") {
                 self.rest.drain(..3);
             }
-            let split = split_records(&mut self.rest, self.at_end, 0, 1, &self.limits, &mut bounds)
+            let split = split_records(&mut self.rest, 0, self.at_end, 0, 1, &self.limits, &mut bounds)
                 .map_err(|error| record_error(0, error))?;
             if split.records == 1 {
                 let text = |(start, end): &(u32, u32)| {
@@ -178,27 +343,79 @@ impl<R: Read> CsvGz<R> {
         let width = self.headers.len();
         let mut target = BLOCK_BYTES;
         loop {
-            self.fill(target)?;
-            let mut bytes = std::mem::take(&mut self.rest);
-            let mut bounds = Vec::with_capacity(width * 1024);
+            let (spare, mut bounds) = self.reuse();
+            let (mut bytes, start, filled) = self.gather(target, spare)?;
+            let text = bytes.get_mut(..filled).unwrap_or_default();
             let split =
-                split_records(&mut bytes, self.at_end, width, BLOCK_RECORDS, &self.limits, &mut bounds)
+                split_records(text, start, self.at_end, width, BLOCK_RECORDS, &self.limits, &mut bounds)
                     .map_err(|error| record_error(self.rows + 1, error))?;
+            // What is left over belongs to the next block; the rest of this one's bytes stay where they are.
+            self.rest.clear();
+            self.rest.extend_from_slice(&text[split.consumed..]);
             if split.records > 0 {
-                // What is left over belongs to the next block; the rest of this one's bytes stay where they are.
-                self.rest = Vec::with_capacity(BLOCK_BYTES + (1 << 16));
-                self.rest.extend_from_slice(&bytes[split.consumed..]);
                 let first = self.rows + 1;
                 self.rows += split.records as u64;
-                return Ok(Some((first, Arc::new(Block { bytes, bounds, width }))));
+                let block = Arc::new(Block { bytes, bounds, width });
+                self.blocks.push(Arc::clone(&block));
+                return Ok(Some((first, block)));
             }
-            bytes.drain(..split.consumed);
-            self.rest = bytes;
             if self.at_end {
                 return Ok(None);
             }
             self.check_record_limit(self.rows + 1)?;
             target = self.rest.len() + BLOCK_BYTES;
+        }
+    }
+
+    /// The buffers of a block that nobody holds any more; empty ones where there is none.
+    fn reuse(&mut self) -> (Vec<u8>, Vec<(u32, u32)>) {
+        let free = self.blocks.iter_mut().position(|block| Arc::get_mut(block).is_some());
+        if let Some(block) = free.and_then(|place| Arc::into_inner(self.blocks.remove(place))) {
+            let Block { bytes, mut bounds, .. } = block;
+            bounds.clear();
+            return (bytes, bounds);
+        }
+        if self.blocks.len() >= BLOCKS_REMEMBERED {
+            self.blocks.remove(0);
+        }
+        (Vec::new(), Vec::with_capacity(self.headers.len() * 1024))
+    }
+
+    /// The bytes left over and the text behind them, `target` bytes or all there is: a buffer, and where in it they
+    /// begin and end. `spare` may become that buffer.
+    fn gather(&mut self, target: usize, mut spare: Vec<u8>) -> Result<(Vec<u8>, usize, usize), CsvGzError> {
+        let mut filled = self.rest.len();
+        match &mut self.feed {
+            Feed::Here(text) => {
+                grow(&mut spare, target.max(filled));
+                spare[..filled].copy_from_slice(&self.rest);
+                if !self.at_end {
+                    let gathered = text.fill(&mut spare, filled, target);
+                    (filled, self.at_end) = gathered.map_err(|problem| problem.after(self.rows))?;
+                }
+                Ok((spare, 0, filled))
+            }
+            Feed::Ahead(ahead) => {
+                if !spare.is_empty() {
+                    // A thread that has ended needs none.
+                    let _ = ahead.empty.send(spare);
+                }
+                while !self.at_end && self.rest.len() < target {
+                    let Some((mut bytes, end)) = ahead.next().map_err(|problem| problem.after(self.rows))?
+                    else {
+                        self.at_end = true;
+                        break;
+                    };
+                    if let Some(start) = HEADROOM.checked_sub(self.rest.len()) {
+                        bytes[start..HEADROOM].copy_from_slice(&self.rest);
+                        return Ok((bytes, start, end));
+                    }
+                    self.rest.extend_from_slice(&bytes[HEADROOM..end]);
+                    let _ = ahead.empty.send(bytes);
+                }
+                let filled = self.rest.len();
+                Ok((std::mem::take(&mut self.rest), 0, filled))
+            }
         }
     }
 
@@ -210,50 +427,30 @@ impl<R: Read> CsvGz<R> {
         Err(CsvGzError::Record { row, problem: CsvProblem::RecordTooLong(self.limits.record) })
     }
 
-    /// Decompresses until the buffer holds `target` bytes or the file ends.
-    fn fill(&mut self, target: usize) -> Result<(), CsvGzError> {
-        while !self.at_end && self.rest.len() < target {
-            let filled = self.rest.len();
-            self.rest.resize(filled.max(target), 0);
-            let read = self.reader.read(&mut self.rest[filled..]);
-            self.rest.truncate(filled + *read.as_ref().unwrap_or(&0));
-            match read {
-                Ok(0) => self.at_end = true,
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => {
-                    if let Some(failure) = self.reader.hashing().failure.take() {
-                        return Err(CsvGzError::Io(failure));
-                    }
-                    let problem = match error.kind() {
-                        io::ErrorKind::UnexpectedEof => "the file is cut short".to_owned(),
-                        _ => error.to_string(),
-                    };
-                    let rows = self.rows;
-                    return Err(match self.reader {
-                        Text::Zip(_) => CsvGzError::Zip { rows, problem },
-                        _ => CsvGzError::Gzip { rows, problem },
-                    });
-                }
-            }
-        }
-        Ok(())
-    }
-
     /// SHA-256 and size of the stream, once its end has been reached; of a zip archive they are only a part's.
     ///
     /// # Errors
     /// A stream that fails behind its last member.
     pub fn finish(self) -> Result<([u8; 32], u64), CsvGzError> {
-        let mut hashing = match self.reader {
-            Text::Gzip(reader) => reader.into_inner(),
-            Text::Plain(reader) => *reader,
-            Text::Zip(reader) => reader.into_inner(),
+        let digested = match self.feed {
+            Feed::Here(text) => text.finish(),
+            Feed::Ahead(mut ahead) => ahead.digested.take().unwrap_or_else(|| Err(not_read_to_end())),
         };
-        // The decoder has seen the last member's trailer; what the buffer read ahead is hashed already.
-        io::copy(&mut hashing, &mut io::sink())?;
-        let hashing = hashing.into_inner();
-        Ok((hashing.hash.finalize().into(), hashing.bytes))
+        Ok(digested?)
+    }
+}
+
+impl<R: Read + Send + 'static> CsvGz<R> {
+    /// Decompresses on a thread of its own from here on, a few buffers ahead; the same blocks come out.
+    ///
+    /// # Errors
+    /// A thread that can't be started.
+    pub fn read_ahead(self) -> Result<Self, CsvGzError> {
+        let feed = match self.feed {
+            Feed::Here(text) => Feed::Ahead(Ahead::start(text)?),
+            ahead @ Feed::Ahead(_) => ahead,
+        };
+        Ok(Self { feed, ..self })
     }
 }
 

@@ -4,6 +4,7 @@
 //! What it must never do: guess at a broken record, or read one without a limit.
 
 mod encode;
+mod scan;
 mod split;
 
 pub use encode::{needs_quotes, push_cell};

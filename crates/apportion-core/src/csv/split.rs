@@ -1,3 +1,4 @@
+use super::scan::Scanner;
 use memchr::{memchr, memchr3};
 
 /// What a reader accepts before it calls the input hostile.
@@ -60,7 +61,7 @@ pub struct CsvError {
 /// What one call has split.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Split {
-    /// Bytes that belong to whole records (or blank lines) and are done with.
+    /// Where the bytes end that belong to whole records (or blank lines) and are done with.
     pub consumed: usize,
     /// Records found.
     pub records: usize,
@@ -73,16 +74,18 @@ enum FieldEnd {
     NeedMore,
 }
 
-/// Splits the whole records at the beginning of `bytes`, at most `most` of them, and appends the bounds of their
+/// Splits the whole records of `bytes` from `start` on, at most `most` of them, and appends the bounds of their
 /// fields. Quoted fields are unquoted in place. A record that isn't whole is left untouched, unless `at_end` says
 /// that no more bytes will come.
 ///
-/// `width` is the number of fields that each record must have; 0 takes the first record's.
+/// `width` is the number of fields that each record must have; 0 takes the first record's. Bounds and what is
+/// consumed count from the beginning of `bytes`, of which there are less than 4 GiB.
 ///
 /// # Errors
 /// A record that isn't RFC 4180, has another number of fields, or breaks a limit.
 pub fn split_records(
     bytes: &mut [u8],
+    start: usize,
     at_end: bool,
     width: usize,
     most: usize,
@@ -90,7 +93,8 @@ pub fn split_records(
     bounds: &mut Vec<(u32, u32)>,
 ) -> Result<Split, CsvError> {
     let mut state = Splitter { bytes, at_end, limits, doubled: Vec::new() };
-    let mut split = Split { consumed: 0, records: 0 };
+    let mut scanner = Scanner::new();
+    let mut split = Split { consumed: start, records: 0 };
     let mut width = width;
     while split.records < most && split.consumed < state.bytes.len() {
         if let Some(length) = state.blank_line(split.consumed) {
@@ -98,6 +102,13 @@ pub fn split_records(
             continue;
         }
         let before = bounds.len();
+        if (1..=limits.columns).contains(&width)
+            && let Some(end) = state.scanned(&mut scanner, split.consumed, width, bounds)
+        {
+            split.consumed = end;
+            split.records += 1;
+            continue;
+        }
         let fail = |problem| CsvError { record: split.records, problem };
         match state.record(split.consumed, bounds).map_err(fail)? {
             Some(end) => {
@@ -123,7 +134,7 @@ struct Splitter<'a> {
     bytes: &'a mut [u8],
     at_end: bool,
     limits: &'a Limits,
-    /// Fields of the present record with doubled quotes in them, by their place in `bounds`.
+    /// Fields of the present record with doubled quotes in them, by their place among its fields.
     doubled: Vec<usize>,
 }
 
@@ -136,6 +147,29 @@ impl Splitter<'_> {
         }
     }
 
+    /// One record as the scanner finds it, and where the next begins; None, and nothing done, where it can't tell.
+    fn scanned(
+        &mut self,
+        scanner: &mut Scanner,
+        start: usize,
+        width: usize,
+        bounds: &mut Vec<(u32, u32)>,
+    ) -> Option<usize> {
+        self.doubled.clear();
+        let before = bounds.len();
+        bounds.resize(before + width, (0, 0));
+        let slots = bounds.get_mut(before..)?;
+        let end = scanner.record(self.bytes, start, self.limits, slots, &mut self.doubled);
+        match end {
+            Some(_) => self.undouble(slots),
+            None => {
+                bounds.truncate(before);
+                *scanner = Scanner::new();
+            }
+        }
+        end
+    }
+
     /// One record: its fields' bounds, and where the next begins. None where the bytes end before it does.
     fn record(&mut self, start: usize, bounds: &mut Vec<(u32, u32)>) -> Result<Option<usize>, CsvProblem> {
         self.doubled.clear();
@@ -146,7 +180,7 @@ impl Splitter<'_> {
                 return Err(CsvProblem::TooManyFields(self.limits.columns));
             }
             let (from, to, end) = match self.bytes.get(position) {
-                Some(b'"') => self.quoted(position, bounds.len())?,
+                Some(b'"') => self.quoted(position, bounds.len() - first)?,
                 Some(b',') => (position, position, FieldEnd::Comma(position + 1)),
                 _ => self.unquoted(position)?,
             };
@@ -160,7 +194,7 @@ impl Splitter<'_> {
             match end {
                 FieldEnd::Comma(next) => position = next,
                 FieldEnd::Line(next) => {
-                    self.undouble(bounds);
+                    self.undouble(bounds.get_mut(first..).unwrap_or_default());
                     return Ok(Some(next));
                 }
                 FieldEnd::NeedMore => return Ok(None),
@@ -246,26 +280,16 @@ mod tests {
         let mut width = 0;
         for (seen, at_end) in [(cut.min(text.len()), false), (text.len(), true)] {
             let mut bounds = Vec::new();
-            let split = split_records(
-                &mut bytes[start..seen],
-                at_end,
-                width,
-                usize::MAX,
-                &Limits::default(),
-                &mut bounds,
-            )?;
+            let limits = Limits::default();
+            let split =
+                split_records(&mut bytes[..seen], start, at_end, width, usize::MAX, &limits, &mut bounds)?;
             if let Some(fields) = bounds.len().checked_div(split.records) {
                 width = fields;
                 for record in bounds.chunks(width) {
-                    rows.push(
-                        record
-                            .iter()
-                            .map(|(a, b)| bytes[start + *a as usize..start + *b as usize].to_vec())
-                            .collect(),
-                    );
+                    rows.push(record.iter().map(|(a, b)| bytes[*a as usize..*b as usize].to_vec()).collect());
                 }
             }
-            start += split.consumed;
+            start = split.consumed;
         }
         assert_eq!(start, text.len());
         Ok(rows)
@@ -306,7 +330,81 @@ mod tests {
         }
     }
 
+    /// Bounds, bytes and outcome of a text cut anywhere, with the scanner and without: a header of unknown width is
+    /// never scanned.
+    fn both_ways(text: &[u8], cut: usize, width: usize, limits: &Limits) {
+        for (seen, at_end) in [(cut.min(text.len()), false), (text.len(), true)] {
+            let (mut bytes, mut bounds) = (text[..seen].to_vec(), Vec::new());
+            let found = split_records(&mut bytes, 0, at_end, width, usize::MAX, limits, &mut bounds);
+            let (mut own, mut own_bounds) = (text[..seen].to_vec(), Vec::new());
+            let mut state = Splitter { bytes: &mut own, at_end, limits, doubled: Vec::new() };
+            let mut split = Split { consumed: 0, records: 0 };
+            let expected = loop {
+                if let Some(length) = state.blank_line(split.consumed) {
+                    split.consumed += length;
+                    continue;
+                }
+                if split.consumed >= seen {
+                    break Ok(split);
+                }
+                let before = own_bounds.len();
+                match state.record(split.consumed, &mut own_bounds) {
+                    Err(problem) => break Err(CsvError { record: split.records, problem }),
+                    Ok(None) => {
+                        own_bounds.truncate(before);
+                        break Ok(split);
+                    }
+                    Ok(Some(_)) if own_bounds.len() - before != width => {
+                        let found = own_bounds.len() - before;
+                        let problem = CsvProblem::Ragged { expected: width, found };
+                        break Err(CsvError { record: split.records, problem });
+                    }
+                    Ok(Some(end)) => split = Split { consumed: end, records: split.records + 1 },
+                }
+            };
+            assert_eq!(found, expected);
+            assert_eq!((bytes, bounds), (own, own_bounds));
+        }
+    }
+
+    /// Pieces that meet at the scanner's borders of 64 bytes.
+    fn piece() -> impl Strategy<Value = Vec<u8>> {
+        prop_oneof![
+            8 => prop::sample::select(vec![",", "\n", "\r\n", "\"", "\"\"", "\r", "a", "b,c\n", ",,,,,,,"])
+                .prop_map(|text| text.as_bytes().to_vec()),
+            2 => (0usize..150).prop_map(|length| vec![b'x'; length]),
+            2 => "\"(x|,|\n|\"\"){0,40}\"".prop_map(String::into_bytes),
+            2 => (0usize..150).prop_map(|length| vec![b','; length]),
+        ]
+    }
+
+    /// Records of three fields, mostly whole ones.
+    fn row() -> impl Strategy<Value = Vec<u8>> {
+        let cell = prop_oneof![
+            4 => "[a-c 0-9]{0,9}",
+            2 => "[a-z]{50,140}",
+            2 => "\"([a-c,\n]|\"\"){0,70}\"",
+            1 => "[a-c\"\r\n]{0,3}",
+        ];
+        let end = prop::sample::select(vec!["\n", "\n", "\r\n", "\n\n"]);
+        (prop::collection::vec(cell, 3), end).prop_map(|(cells, end)| (cells.join(",") + end).into_bytes())
+    }
+
     proptest! {
+        #[test]
+        fn scanning_changes_nothing(
+            pieces in prop::collection::vec(piece(), 1..12), cut in 0usize..400, width in 1usize..9,
+        ) {
+            both_ways(&pieces.concat(), cut, width, &Limits::default());
+            both_ways(&pieces.concat(), cut, width, &Limits { field: 70, record: 200, columns: 8 });
+        }
+
+        #[test]
+        fn scanning_whole_records_changes_nothing(rows in prop::collection::vec(row(), 1..9), cut in 0usize..900) {
+            both_ways(&rows.concat(), cut, 3, &Limits::default());
+            both_ways(&rows.concat(), cut, 3, &Limits { field: 130, record: 300, columns: 3 });
+        }
+
         #[test]
         fn agrees_with_the_csv_crate_and_comes_back(
             rows in prop::collection::vec(prop::collection::vec("[a-c\",\n\r 0-9]{0,6}", 3), 1..6), cut in 0usize..100,

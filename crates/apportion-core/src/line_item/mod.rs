@@ -22,6 +22,16 @@ pub struct Texts {
 }
 
 impl Texts {
+    /// No text yet, and room for so many of so many bytes altogether.
+    pub fn with_capacity(texts: usize, bytes: usize) -> Self {
+        Self { bytes: Vec::with_capacity(bytes), ends: Vec::with_capacity(texts) }
+    }
+
+    /// Texts that lie one after another in `bytes`, with where each ends. A text whose end isn't there is blank.
+    pub fn from_ends(bytes: Vec<u8>, ends: Vec<u32>) -> Self {
+        Self { bytes, ends }
+    }
+
     /// Adds a text.
     pub fn push(&mut self, text: &[u8]) {
         self.push_with(|bytes| bytes.extend_from_slice(text));

@@ -95,6 +95,7 @@ pub fn months_of(bucket: &dyn Bucket, key: &str) -> Result<BTreeMap<BillingPerio
         binding.places_of(known().well_known().period_start).iter().for_each(|place| needed[*place] = true);
         file.project(&needed)?;
     }
+    let mut open = open.read_ahead()?;
     let mut cut = Cut::default();
     while let Some((first_row, rows, cells)) = open.next()? {
         let starts = binding.period_starts(rows, &cells);

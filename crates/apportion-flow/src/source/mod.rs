@@ -13,6 +13,7 @@ mod maps;
 mod observations;
 mod parquet_cells;
 mod parquet_file;
+mod parquet_numbers;
 mod pin;
 mod pointer;
 mod reader;

@@ -1,14 +1,13 @@
-use apportion_core::line_item::Texts;
+use super::parquet_numbers::Repeated;
+use apportion_core::line_item::{Cells, Texts};
 use apportion_core::map::MapText;
-use apportion_model::Instant;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
-    Date32Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
-    TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType,
-    UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+    Float32Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
-use arrow_array::{Array, ArrayRef, ArrowPrimitiveType};
-use arrow_schema::{DataType, TimeUnit};
+use arrow_array::{Array, ArrayRef, ArrowPrimitiveType, StringArray};
+use arrow_schema::DataType;
+use std::sync::Arc;
 
 /// A value that can't be a cell.
 pub(super) struct CellProblem {
@@ -48,14 +47,13 @@ pub(super) fn kind_of(kind: &DataType) -> Option<&'static str> {
 /// Every value as the text that CSV would have: docs/delivery-format.md, section 1.
 pub(super) fn texts_of(array: &ArrayRef) -> Result<Texts, CellProblem> {
     match array.data_type() {
-        DataType::Utf8 => Ok(each(array, |row| array.as_string::<i32>().value(row).as_bytes())),
+        DataType::Utf8 => Ok(strings(array.as_string::<i32>())),
         DataType::LargeUtf8 => Ok(each(array, |row| array.as_string::<i64>().value(row).as_bytes())),
         DataType::Binary => Ok(each(array, |row| array.as_binary::<i32>().value(row))),
         DataType::LargeBinary => Ok(each(array, |row| array.as_binary::<i64>().value(row))),
         DataType::Boolean => {
             Ok(each(array, |row| if array.as_boolean().value(row) { &b"true"[..] } else { &b"false"[..] }))
         }
-        DataType::Float64 => numbers::<Float64Type>(array, |value| (value.is_finite(), value == 0f64)),
         DataType::Float32 => numbers::<Float32Type>(array, |value| (value.is_finite(), value == 0f32)),
         DataType::Int8 => numbers::<Int8Type>(array, |_| (true, false)),
         DataType::Int16 => numbers::<Int16Type>(array, |_| (true, false)),
@@ -65,21 +63,7 @@ pub(super) fn texts_of(array: &ArrayRef) -> Result<Texts, CellProblem> {
         DataType::UInt16 => numbers::<UInt16Type>(array, |_| (true, false)),
         DataType::UInt32 => numbers::<UInt32Type>(array, |_| (true, false)),
         DataType::UInt64 => numbers::<UInt64Type>(array, |_| (true, false)),
-        DataType::Date32 => moments(array, |row| {
-            i64::from(array.as_primitive::<Date32Type>().value(row)).checked_mul(86_400_000)
-        }),
-        DataType::Timestamp(TimeUnit::Second, _) => {
-            moments(array, |row| array.as_primitive::<TimestampSecondType>().value(row).checked_mul(1000))
-        }
-        DataType::Timestamp(TimeUnit::Millisecond, _) => {
-            moments(array, |row| Some(array.as_primitive::<TimestampMillisecondType>().value(row)))
-        }
-        DataType::Timestamp(TimeUnit::Microsecond, _) => {
-            moments(array, |row| whole(array.as_primitive::<TimestampMicrosecondType>().value(row), 1000))
-        }
-        DataType::Timestamp(TimeUnit::Nanosecond, _) => {
-            moments(array, |row| whole(array.as_primitive::<TimestampNanosecondType>().value(row), 1_000_000))
-        }
+        DataType::Float64 | DataType::Date32 | DataType::Timestamp(..) => repeated(array),
         DataType::Null => Ok(each(array, |_| &[])),
         DataType::Map(..) => map_texts(array),
         DataType::Struct(_) => struct_texts(array),
@@ -145,8 +129,32 @@ fn struct_texts(array: &ArrayRef) -> Result<Texts, CellProblem> {
     Ok(texts)
 }
 
-fn whole(value: i64, unit: i64) -> Option<i64> {
-    (value % unit == 0).then(|| value / unit)
+/// Strings as they lie in memory.
+fn strings(array: &StringArray) -> Texts {
+    let offsets = array.value_offsets();
+    // A null could have bytes, though no reader leaves it any.
+    let is_blank = |row: usize| offsets.get(row) == offsets.get(row + 1);
+    if array.nulls().is_some_and(|nulls| (0..array.len()).any(|row| nulls.is_null(row) && !is_blank(row))) {
+        let mut texts = Texts::default();
+        array.iter().for_each(|text| texts.push(text.unwrap_or_default().as_bytes()));
+        return texts;
+    }
+    let (first, rest) = offsets.split_first().unwrap_or((&0, &[]));
+    let end = rest.last().unwrap_or(first);
+    let bytes = array.value_data().get(*first as usize..*end as usize).unwrap_or_default().to_vec();
+    Texts::from_ends(bytes, rest.iter().map(|end| (end - first) as u32).collect())
+}
+
+/// The text of each value of a part of a map or struct.
+fn repeated(array: &ArrayRef) -> Result<Texts, CellProblem> {
+    match Repeated::default().cells_of(array).unwrap_or(Ok(Cells::Blank))? {
+        Cells::Plain(texts) => Ok(Arc::unwrap_or_clone(texts)),
+        cells => {
+            let mut texts = Texts::default();
+            (0..array.len()).for_each(|row| texts.push(cells.get(row)));
+            Ok(texts)
+        }
+    }
 }
 
 fn each<'a>(array: &ArrayRef, value: impl Fn(usize) -> &'a [u8]) -> Texts {
@@ -157,7 +165,7 @@ fn each<'a>(array: &ArrayRef, value: impl Fn(usize) -> &'a [u8]) -> Texts {
     texts
 }
 
-/// `Display` of a double is its shortest round-trip decimal, in plain notation; only `-0` needs care.
+/// `Display` of a float is its shortest round-trip decimal, in plain notation; only `-0` needs care.
 fn numbers<T>(array: &ArrayRef, look: impl Fn(T::Native) -> (bool, bool)) -> Result<Texts, CellProblem>
 where
     T: ArrowPrimitiveType,
@@ -180,23 +188,6 @@ where
                 let _ = write!(bytes, "{value}");
             }),
         }
-    }
-    Ok(texts)
-}
-
-fn moments(array: &ArrayRef, millis: impl Fn(usize) -> Option<i64>) -> Result<Texts, CellProblem> {
-    // Years 1 to 9999.
-    const RANGE: std::ops::Range<i64> = -62_135_596_800_000..253_402_300_800_000;
-    let mut texts = Texts::default();
-    for row in 0..array.len() {
-        if array.is_null(row) {
-            texts.push(&[]);
-            continue;
-        }
-        let moment = millis(row).filter(|millis| RANGE.contains(millis));
-        let text = "the timestamp is finer than a millisecond or outside the years 1 to 9999";
-        let moment = moment.ok_or_else(|| CellProblem { row, text: text.to_owned() })?;
-        texts.push_with(|bytes| Instant::from_millis(moment).write_to(bytes));
     }
     Ok(texts)
 }

@@ -1,9 +1,10 @@
 use super::error::SourceError;
 use super::parquet_cells::{CellProblem, kind_of, texts_of};
+use super::parquet_numbers::Repeated;
 use apportion_core::line_item::{Cells, Texts};
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int32Type;
-use arrow_array::{Array, ArrayRef, RecordBatch};
+use arrow_array::{Array, ArrayRef, Int32Array, RecordBatch, StringArray};
 use arrow_schema::{DataType, Field, Schema};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
@@ -16,7 +17,8 @@ use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-const BATCH_ROWS: usize = 2048;
+/// Rows of a batch: 8 MB of codes for the columns of a report.
+const BATCH_ROWS: usize = 8192;
 const FETCH_AGAIN: &str = "Nothing was published; fetch the file again";
 
 /// A Parquet file, read batch by batch; strings stay coded where the file has them so.
@@ -33,7 +35,9 @@ pub(super) struct ParquetFile {
     pub(super) kinds: Vec<&'static str>,
     rows: u64,
     /// Dictionaries as texts, by column: consecutive batches share theirs.
-    dictionaries: HashMap<usize, (ArrayRef, Arc<Texts>)>,
+    dictionaries: HashMap<usize, (StringArray, Arc<Texts>)>,
+    /// What doubles and moments have been seen, by column.
+    repeated: HashMap<usize, Repeated>,
 }
 
 /// Runs the decoder, which can panic on hostile files; then the file is refused like any other that is broken.
@@ -95,6 +99,7 @@ impl ParquetFile {
             kinds,
             rows: 0,
             dictionaries: HashMap::new(),
+            repeated: HashMap::new(),
         })
     }
 
@@ -142,6 +147,10 @@ impl ParquetFile {
             }
             columns[place] = match array.data_type() {
                 DataType::Dictionary(..) => self.coded(place, array),
+                DataType::Float64 | DataType::Date32 | DataType::Timestamp(..) => {
+                    let repeated = self.repeated.entry(place).or_default();
+                    repeated.cells_of(array).unwrap_or(Ok(Cells::Blank))
+                }
                 _ => texts_of(array).map(|texts| Cells::Plain(Arc::new(texts))),
             }
             .map_err(|problem| SourceError::Cell {
@@ -156,24 +165,38 @@ impl ParquetFile {
 
     fn coded(&mut self, place: usize, array: &ArrayRef) -> Result<Cells, CellProblem> {
         let coded = array.as_dictionary::<Int32Type>();
-        let codes = coded
-            .keys()
-            .iter()
-            .map(|key| key.and_then(|key| u32::try_from(key).ok()).unwrap_or(u32::MAX))
-            .collect();
-        let values = coded.values();
-        let remembered =
-            self.dictionaries.get(&place).filter(|(array, _)| array.to_data().ptr_eq(&values.to_data()));
-        let texts = match remembered {
+        let codes = codes_of(coded.keys());
+        let values = coded.values().as_string::<i32>();
+        // The remembered array keeps its memory alive, so that the same place is the same dictionary.
+        let same = |array: &StringArray| {
+            array.value_data().as_ptr() == values.value_data().as_ptr()
+                && array.value_offsets().as_ptr_range() == values.value_offsets().as_ptr_range()
+        };
+        let texts = match self.dictionaries.get(&place).filter(|(array, _)| same(array)) {
             Some((_, texts)) => Arc::clone(texts),
             None => {
-                let texts = Arc::new(texts_of(values)?);
-                self.dictionaries.insert(place, (Arc::clone(values), Arc::clone(&texts)));
+                let texts = Arc::new(texts_of(coded.values())?);
+                self.dictionaries.insert(place, (values.clone(), Arc::clone(&texts)));
                 texts
             }
         };
         Ok(Cells::Coded { codes, texts })
     }
+}
+
+/// A dictionary's keys as codes; a null has one without a text.
+fn codes_of(keys: &Int32Array) -> Arc<[u32]> {
+    let values = keys.values();
+    let Some(nulls) = keys.nulls() else { return values.iter().map(|key| *key as u32).collect() };
+    let mut codes: Arc<[u32]> = std::iter::repeat_n(0, values.len()).collect();
+    let places = Arc::get_mut(&mut codes).unwrap_or_default();
+    let valid = nulls.inner().bit_chunks();
+    for ((keys, codes), valid) in values.chunks(64).zip(places.chunks_mut(64)).zip(valid.iter_padded()) {
+        for (place, (key, code)) in keys.iter().zip(codes).enumerate() {
+            *code = *key as u32 | ((valid >> place & 1) as u32).wrapping_sub(1);
+        }
+    }
+    codes
 }
 
 /// Whether all chunks of a flat column are wholly dictionary encoded; others would be coded anew, at a cost.

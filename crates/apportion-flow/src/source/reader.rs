@@ -79,6 +79,17 @@ impl Open {
         }
     }
 
+    /// Decompresses on another thread from here on, where that is a thread's work.
+    pub(super) fn read_ahead(self) -> Result<Self, SourceError> {
+        match self {
+            Self::Csv(object, file) => {
+                let file = file.read_ahead().map_err(|error| csv_error(&object, error))?;
+                Ok(Self::Csv(object, Box::new(file)))
+            }
+            parquet @ Self::Parquet(_) => Ok(parquet),
+        }
+    }
+
     pub(super) fn next(&mut self) -> Result<Option<(u64, usize, Vec<Cells>)>, SourceError> {
         match self {
             Self::Csv(object, file) => {
@@ -247,7 +258,7 @@ impl<'a> Reader<'a> {
                 let needed = binding.needed(file.headers.len());
                 file.project(&needed)?;
             }
-            self.current = Some((object, open, binding));
+            self.current = Some((object, open.read_ahead()?, binding));
         }
         Ok(true)
     }
