@@ -1,5 +1,5 @@
 use super::exports::Export;
-use crate::check::{CheckError, Checked, Expected, check_file, check_parquet};
+use crate::check::{CheckError, Checked, Expected, Inflater, check_file, check_parquet};
 use crate::write::SpooledFile;
 use apportion_core::columns::{ExportColumn, HeaderStyle};
 use apportion_model::Format;
@@ -40,9 +40,16 @@ impl Checker {
         }
     }
 
-    pub(super) fn check(&self, lane: usize, file: &SpooledFile) -> Result<Checked, CheckError> {
+    /// Checks a file of a lane. The inflater is for many files one after another.
+    pub(super) fn check(
+        &self,
+        lane: usize,
+        file: &SpooledFile,
+        inflater: &mut Inflater,
+    ) -> Result<Checked, CheckError> {
         let Some(export) = self.exports.get(lane) else {
-            return check_file(&file.path, &expected(file, self.unassigned_titles.clone(), None));
+            let expected = expected(file, self.unassigned_titles.clone(), None);
+            return check_file(&file.path, &file.members, &expected, inflater);
         };
         let accounts = export.own.as_ref();
         match export.format {
@@ -51,7 +58,8 @@ impl Checker {
             }
             Format::CsvGz => {
                 let titles = export.columns.iter().map(|column| column.title(export.header).to_owned());
-                check_file(&file.path, &expected(file, titles.collect(), accounts))
+                let expected = expected(file, titles.collect(), accounts);
+                check_file(&file.path, &file.members, &expected, inflater)
             }
         }
     }
@@ -65,10 +73,11 @@ impl Checker {
         let next = AtomicUsize::new(0);
         let done = Mutex::new(Vec::with_capacity(files.len()));
         let work = || {
+            let mut inflater = Inflater::default();
             loop {
                 let place = next.fetch_add(1, Ordering::Relaxed);
                 let Some((lane, file)) = files.get(place) else { return };
-                let checked = self.check(*lane, file);
+                let checked = self.check(*lane, file, &mut inflater);
                 done.lock().unwrap_or_else(PoisonError::into_inner).push((place, checked));
             }
         };

@@ -3,7 +3,7 @@ use super::exports::{Export, lanes_of};
 use super::lanes::{Lane, packing_of};
 use super::request::{DeliverRequest, SourceRequest};
 use super::{RunError, Watcher};
-use crate::check::{CheckError, Checked};
+use crate::check::{CheckError, Checked, Inflater};
 use crate::publish::put_data;
 use crate::source::FoundDelivery;
 use crate::source::{Observations, Pin, Reader, SourceError, Wanted};
@@ -142,6 +142,7 @@ struct Writing<'p, 'e, 'r> {
     packer: Packer,
     spool: Option<Spool>,
     checker: Checker,
+    inflater: Inflater,
     written: Vec<WrittenExport>,
     unassigned_files: Vec<ProofFile>,
 }
@@ -179,6 +180,7 @@ impl<'p, 'e, 'r> Writing<'p, 'e, 'r> {
         Ok(Self {
             pass,
             checker: Checker::new(exports, unassigned_titles),
+            inflater: Inflater::default(),
             written: vec![WrittenExport::default(); exports.len()],
             exports,
             lanes,
@@ -295,7 +297,7 @@ impl<'p, 'e, 'r> Writing<'p, 'e, 'r> {
             }
             let Some(spool) = &mut self.spool else { continue };
             for file in spool.append(lane, &packed)? {
-                let checked = self.checker.check(lane, &file)?;
+                let checked = self.checker.check(lane, &file, &mut self.inflater)?;
                 self.put(lane, &file, &checked)?;
             }
         }
@@ -382,7 +384,7 @@ impl<'p, 'e, 'r> Writing<'p, 'e, 'r> {
             let (order, folder) = (export.customer.order, spool.folder(place).to_owned());
             let told = write_parquet::<RunError>(&rows, order, &folder, &mut |file| {
                 self.spool.as_mut().map_or(Ok(()), |spool| spool.reserve(file.bytes))?;
-                let checked = self.checker.check(place, &file)?;
+                let checked = self.checker.check(place, &file, &mut self.inflater)?;
                 self.put(place, &file, &checked)
             })?;
             self.written[place].representation = told;

@@ -4,8 +4,9 @@ use super::spool::SpooledFile;
 use super::waited::WaitedRows;
 use crate::plant::{self, Plant, strikes};
 use apportion_core::columns::ColumnType;
+use apportion_core::csv::push_cell;
 use apportion_core::money::{Number, RepresentationDifference};
-use apportion_core::proof::{CELL_END, Representation};
+use apportion_core::proof::{Representation, row_hash};
 use apportion_model::Instant;
 use arrow_array::builder::{Float64Builder, StringBuilder, TimestampMillisecondBuilder};
 use arrow_array::{ArrayRef, RecordBatch};
@@ -19,7 +20,6 @@ use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use xxhash_rust::xxh3::xxh3_128;
 
 /// Rows of a row group, so that its columns are long enough to compress and short enough to hold.
 const GROUP_ROWS: usize = 32_768;
@@ -82,7 +82,9 @@ struct FilesWriter<'a> {
     bytes_in_group: u64,
     open: Option<(SpooledFile, ArrowWriter<File>)>,
     begun: u32,
-    hashed: Vec<u8>,
+    /// The present row as a line of csv.gz, and the text of one of its cells.
+    line: Vec<u8>,
+    text: Vec<u8>,
     rows_hash: u128,
 }
 
@@ -100,14 +102,15 @@ impl<'a> FilesWriter<'a> {
             bytes_in_group: 0,
             open: None,
             begun: 0,
-            hashed: Vec::new(),
+            line: Vec::new(),
+            text: Vec::new(),
             rows_hash: 0,
         }
     }
 
     /// Adds a row; files that are finished with it come back.
     fn push(&mut self, cells: &[(usize, &[u8])]) -> Result<Vec<SpooledFile>, WriteError> {
-        self.hashed.clear();
+        self.line.clear();
         let mut rest = cells;
         for (place, column) in self.columns.iter_mut().enumerate() {
             let cell = match rest.split_first() {
@@ -117,11 +120,15 @@ impl<'a> FilesWriter<'a> {
                 }
                 _ => &[],
             };
-            column.push(cell, &mut self.hashed);
-            self.hashed.push(CELL_END);
+            if place > 0 {
+                self.line.push(b',');
+            }
+            self.text.clear();
+            column.push(cell, &mut self.text);
+            push_cell(&mut self.line, &self.text);
             self.bytes_in_group += if cell.is_empty() { 0 } else { cell.len() as u64 + CELL_BYTES };
         }
-        self.rows_hash = self.rows_hash.wrapping_add(xxh3_128(&self.hashed));
+        self.rows_hash = self.rows_hash.wrapping_add(row_hash(&self.line));
         self.rows_in_group += 1;
         if self.rows_in_group >= GROUP_ROWS || self.bytes_in_group >= GROUP_BYTES {
             return self.end_group();
@@ -170,7 +177,7 @@ impl<'a> FilesWriter<'a> {
         let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
         let writer = ArrowWriter::try_new_with_options(file, Arc::clone(&self.schema), options)
             .map_err(|error| parquet_error(&path, error))?;
-        Ok((SpooledFile { number, path, bytes: 0, rows: 0, rows_hash: 0 }, writer))
+        Ok((SpooledFile { number, path, bytes: 0, members: Vec::new(), rows: 0, rows_hash: 0 }, writer))
     }
 
     fn end_file(&mut self) -> Result<Option<SpooledFile>, WriteError> {

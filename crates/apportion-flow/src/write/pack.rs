@@ -112,6 +112,8 @@ pub(super) struct RowSpan {
 pub struct Packed {
     /// Whole gzip members.
     pub bytes: Vec<u8>,
+    /// How many bytes each of them has.
+    pub members: Vec<u32>,
     /// How many rows.
     pub rows: u64,
     /// The sum of the rows' hashes.
@@ -177,8 +179,12 @@ impl Window {
                 left.key.iter().map(|key| slice(text, key)).cmp(right.key.iter().map(|key| slice(text, key)))
             });
         }
-        let mut packed =
-            Packed { bytes: Vec::new(), rows: self.rows.len() as u64, rows_hash: self.rows_hash };
+        let mut packed = Packed {
+            bytes: Vec::new(),
+            members: Vec::new(),
+            rows: self.rows.len() as u64,
+            rows_hash: self.rows_hash,
+        };
         let (mut member, most) = match packing.gzip {
             Gzip::MultiMember => (Vec::with_capacity(MEMBER_BYTES.min(text.len()) + (1 << 12)), MEMBER_BYTES),
             Gzip::Single => (packing.header.to_vec(), usize::MAX),
@@ -186,19 +192,19 @@ impl Window {
         for row in &self.rows {
             member.extend_from_slice(slice(text, &row.row));
             if member.len() >= most {
-                compress(&member, &mut packed.bytes)?;
+                packed.members.push(compress(&member, &mut packed.bytes)?);
                 member.clear();
             }
         }
         if !member.is_empty() {
-            compress(&member, &mut packed.bytes)?;
+            packed.members.push(compress(&member, &mut packed.bytes)?);
         }
         Ok(packed)
     }
 }
 
-/// Appends one gzip member. libdeflate writes no name and no time, and gives the same bytes on every CPU.
-pub(super) fn compress(text: &[u8], out: &mut Vec<u8>) -> Result<(), WriteError> {
+/// Appends one gzip member; returns how many bytes it has. libdeflate writes no name and no time, and gives the same bytes on every CPU.
+pub(super) fn compress(text: &[u8], out: &mut Vec<u8>) -> Result<u32, WriteError> {
     let level = CompressionLvl::new(LEVEL).map_err(|error| WriteError::Compress(format!("{error:?}")))?;
     let mut compressor = Compressor::new(level);
     let start = out.len();
@@ -207,5 +213,5 @@ pub(super) fn compress(text: &[u8], out: &mut Vec<u8>) -> Result<(), WriteError>
         .gzip_compress(text, &mut out[start..])
         .map_err(|error| WriteError::Compress(error.to_string()))?;
     out.truncate(start + written);
-    Ok(())
+    u32::try_from(written).map_err(|error| WriteError::Compress(error.to_string()))
 }

@@ -25,6 +25,8 @@ pub struct SpooledFile {
     pub path: PathBuf,
     /// Its size.
     pub bytes: u64,
+    /// The size of each of its gzip members, in their order; none of a Parquet file.
+    pub members: Vec<u32>,
     /// Rows without the header.
     pub rows: u64,
     /// The sum of the rows' hashes, taken before they were encoded.
@@ -40,6 +42,8 @@ struct LaneFiles {
     folder: PathBuf,
     /// The header as a gzip member of its own, at the start of every file.
     header: Vec<u8>,
+    /// Its size as a member.
+    header_bytes: u32,
     /// Whether what is packed is a whole file, with its header in its one member.
     single: bool,
     growing: Option<Growing>,
@@ -70,6 +74,7 @@ impl Spool {
         let lanes = (0..lanes).map(|place| LaneFiles {
             folder: root.join(place.to_string()),
             header: Vec::new(),
+            header_bytes: 0,
             single: false,
             growing: None,
             begun: 0,
@@ -86,7 +91,8 @@ impl Spool {
         let lane = &mut self.lanes[lane];
         lane.header.clear();
         lane.single = packing.gzip == Gzip::Single;
-        compress(&packing.header, &mut lane.header)
+        lane.header_bytes = compress(&packing.header, &mut lane.header)?;
+        Ok(())
     }
 
     /// The folder in which a lane's files are written by somebody else.
@@ -116,6 +122,7 @@ impl Spool {
             .write_all(&packed.bytes)
             .map_err(|source| error(&growing.info.path, "writing", source))?;
         growing.info.bytes += packed.bytes.len() as u64;
+        growing.info.members.extend_from_slice(&packed.members);
         growing.info.rows += packed.rows;
         growing.info.rows_hash = growing.info.rows_hash.wrapping_add(packed.rows_hash);
         if growing.info.bytes >= FILE_BYTES || single {
@@ -165,8 +172,14 @@ impl Spool {
             .open(&path)
             .map_err(|source| error(&path, "making the file", source))?;
         file.write_all(&header).map_err(|source| error(&path, "writing", source))?;
-        let info =
-            SpooledFile { number: lane.begun, path, bytes: header.len() as u64, rows: 0, rows_hash: 0 };
+        let info = SpooledFile {
+            number: lane.begun,
+            path,
+            bytes: header.len() as u64,
+            members: with_header.then_some(lane.header_bytes).into_iter().collect(),
+            rows: 0,
+            rows_hash: 0,
+        };
         lane.growing = Some(Growing { file, info });
         Ok(())
     }

@@ -2,8 +2,7 @@ use super::pack::{RowSpan, Window};
 use crate::plant::{Plant, strikes};
 use apportion_core::columns::known;
 use apportion_core::csv::push_cell;
-use apportion_core::proof::CELL_END;
-use xxhash_rust::xxh3::xxh3_128;
+use apportion_core::proof::row_hash;
 
 /// The places, among an export's columns, of the three columns that rows are sorted by.
 pub(super) fn sort_keys(
@@ -19,8 +18,6 @@ pub(super) struct TextRows {
     pub(super) window: Window,
     width: usize,
     keys: [Option<usize>; 3],
-    /// The cells of the present row, as they are hashed.
-    hashed: Vec<u8>,
     /// Where the present row and its key begin and end, and the place of its last cell.
     start: u32,
     key: [std::ops::Range<u32>; 3],
@@ -37,7 +34,6 @@ impl TextRows {
     }
 
     pub(super) fn begin(&mut self) {
-        self.hashed.clear();
         self.start = self.position();
         self.key = [(); 3].map(|()| self.start..self.start);
         self.column = 0;
@@ -47,13 +43,8 @@ impl TextRows {
     #[inline]
     pub(super) fn cell(&mut self, place: usize, cell: &[u8]) {
         self.blanks_to(place);
-        self.hashed.extend_from_slice(cell);
         let from = self.position();
-        if strikes(Plant::WriteCell) {
-            push_cell(&mut self.window.text, b"planted");
-        } else {
-            push_cell(&mut self.window.text, cell);
-        }
+        push_cell(&mut self.window.text, cell);
         if self.keys.contains(&Some(place)) {
             let to = self.position();
             for (wanted, range) in self.keys.iter().zip(&mut self.key) {
@@ -67,16 +58,19 @@ impl TextRows {
     fn blanks_to(&mut self, place: usize) {
         for _ in self.column..place {
             self.window.text.push(b',');
-            self.hashed.push(CELL_END);
         }
         self.column = place.max(self.column);
     }
 
     pub(super) fn end(&mut self) {
         self.blanks_to(self.width.saturating_sub(1));
-        self.hashed.push(CELL_END);
+        let start = self.start as usize - self.window.parked_bytes();
+        let hash = row_hash(self.window.text.get(start..).unwrap_or_default());
+        self.window.rows_hash = self.window.rows_hash.wrapping_add(hash);
+        if strikes(Plant::WriteCell) {
+            push_cell(&mut self.window.text, b"planted");
+        }
         self.window.text.push(b'\n');
-        self.window.rows_hash = self.window.rows_hash.wrapping_add(xxh3_128(&self.hashed));
         let row = self.start..self.position();
         self.window.rows.push(RowSpan { row, key: self.key.clone() });
     }
