@@ -10,25 +10,40 @@ use std::rc::Rc;
 use twox_hash::XxHash3_128;
 
 const ROW_SEED: u64 = 28;
-const CELL_END: u8 = 0xff;
 
-/// Gathers the cells of one delivered row.
+/// Gathers the cells of one delivered row as a line of csv.gz.
 #[derive(Default)]
 pub(crate) struct RowHasher {
-    bytes: Vec<u8>,
+    line: Vec<u8>,
+    cells: usize,
 }
 
 impl RowHasher {
     /// Adds the next cell.
     pub(crate) fn cell(&mut self, cell: &[u8]) {
-        self.bytes.extend_from_slice(cell);
-        self.bytes.push(CELL_END);
+        if self.cells > 0 {
+            self.line.push(b',');
+        }
+        self.cells += 1;
+        if !cell.iter().any(|byte| b"\",\n\r".contains(byte)) {
+            self.line.extend_from_slice(cell);
+            return;
+        }
+        self.line.push(b'"');
+        for byte in cell {
+            self.line.push(*byte);
+            if *byte == b'"' {
+                self.line.push(b'"');
+            }
+        }
+        self.line.push(b'"');
     }
 
     /// The row's hash; the next row starts empty.
     pub(crate) fn finish(&mut self) -> u128 {
-        let hash = XxHash3_128::oneshot_with_seed(0, &self.bytes);
-        self.bytes.clear();
+        let hash = XxHash3_128::oneshot_with_seed(0, &self.line);
+        self.line.clear();
+        self.cells = 0;
         hash
     }
 }
@@ -123,7 +138,20 @@ mod tests {
         hasher.cell(b"ab");
         hasher.cell(b"");
         assert_eq!(first, hasher.finish());
-        assert_eq!(first, XxHash3_128::oneshot(b"ab\xff\xff"));
+        assert_eq!(first, XxHash3_128::oneshot(b"ab,"));
+    }
+
+    #[test]
+    fn a_row_is_hashed_as_its_line() {
+        for (cells, line) in [
+            (&["", "a,b", "c"][..], &b",\"a,b\",c"[..]),
+            (&["a \"b\"", "\r", "\n"], b"\"a \"\"b\"\"\",\"\r\",\"\n\""),
+            (&["", ""], b","),
+        ] {
+            let mut hasher = RowHasher::default();
+            cells.iter().for_each(|cell| hasher.cell(cell.as_bytes()));
+            assert_eq!(hasher.finish(), XxHash3_128::oneshot(line), "{cells:?}");
+        }
     }
 
     #[test]

@@ -16,7 +16,7 @@ use apportion_model::Format;
 use serde_json::{Value, json};
 
 /// The version of the delivery format that this crate audits.
-pub(crate) const FORMAT_VERSION: u32 = 2;
+pub(crate) const FORMAT_VERSION: u32 = 3;
 
 /// Checks a customer proof.
 pub(crate) fn check_proof(

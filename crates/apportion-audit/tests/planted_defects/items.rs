@@ -248,8 +248,8 @@ pub(crate) fn item_hash(item: &Item) -> u128 {
 
 pub(crate) fn rows_hash(rows: &[Vec<String>]) -> String {
     let hash = |row: &Vec<String>| {
-        let bytes: Vec<u8> = row.iter().flat_map(|cell| [cell.as_bytes(), &[0xff]].concat()).collect();
-        XxHash3_128::oneshot(&bytes)
+        let line: Vec<String> = row.iter().map(|cell| quoted(cell)).collect();
+        XxHash3_128::oneshot(line.join(",").as_bytes())
     };
     format!("{:032x}", rows.iter().map(hash).fold(0u128, u128::wrapping_add))
 }
@@ -292,14 +292,15 @@ pub(crate) fn withheld(shape: &Shape, owner: &str) -> Vec<usize> {
     (0..ITEMS.len()).filter(|item| routes(shape)[*item].1 == owner).collect()
 }
 
+fn quoted(cell: &str) -> String {
+    if cell.contains(['"', ',', '\n', '\r']) {
+        format!("\"{}\"", cell.replace('"', "\"\""))
+    } else {
+        cell.to_owned()
+    }
+}
+
 pub(crate) fn csv(header: &[&str], rows: &[Vec<String>]) -> String {
-    let quoted = |cell: &str| {
-        if cell.contains(['"', ',', '\n', '\r']) {
-            format!("\"{}\"", cell.replace('"', "\"\""))
-        } else {
-            cell.to_owned()
-        }
-    };
     let mut text = header.join(",") + "\n";
     for row in rows {
         text += &(row.iter().map(|cell| quoted(cell)).collect::<Vec<_>>().join(",") + "\n");

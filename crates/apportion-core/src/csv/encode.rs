@@ -20,3 +20,14 @@ pub fn push_cell(out: &mut Vec<u8>, cell: &[u8]) {
         out.extend_from_slice(cell);
     }
 }
+
+/// Appends cells with commas between them: the line of csv.gz without its end.
+#[inline]
+pub fn push_row<'a>(out: &mut Vec<u8>, cells: impl Iterator<Item = &'a [u8]>) {
+    for (place, cell) in cells.enumerate() {
+        if place > 0 {
+            out.push(b',');
+        }
+        push_cell(out, cell);
+    }
+}

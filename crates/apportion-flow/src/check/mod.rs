@@ -2,16 +2,18 @@
 //!
 //! What comes in: finished files in the spool, and targets as their consumer finds them. What goes out: hashes and
 //! counts, or what is wrong. What it must never do: take a number from the writer where it can be had from the
-//! bytes.
+//! bytes. The sizes of gzip members, which the bytes don't tell before they are read, are the writer's; each must turn out right.
 
 mod consumer;
 mod file;
+mod members;
 mod parquet;
 mod reconcile;
 mod rows;
 
 pub use consumer::{ExportVerdict, Verdict, VerifyError, verify};
 pub use file::{CheckError, Checked, Expected, check_file};
+pub use members::Inflater;
 pub use parquet::check_parquet;
 pub use reconcile::{
     BridgeLine, BridgeReport, ConfiguredExport, ExportState, Invoice, InvoiceReport, ReconcileError,

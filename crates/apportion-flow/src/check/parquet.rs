@@ -1,7 +1,8 @@
-use super::file::{CheckError, Checked, Expected};
+use super::file::{CheckError, Checked, Expected, compare};
 use crate::csv_gz::CsvGzError;
 use apportion_core::columns::{ColumnType, ExportColumn, known};
-use apportion_core::proof::CELL_END;
+use apportion_core::csv;
+use apportion_core::proof::row_hash;
 use apportion_model::Instant;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, TimestampMillisecondType};
@@ -14,7 +15,6 @@ use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::io::{Read, Seek, Write as _};
 use std::path::Path;
-use xxhash_rust::xxh3::xxh3_128;
 
 pub(super) const BATCH_ROWS: usize = 2048;
 
@@ -52,36 +52,34 @@ pub(super) fn check_parquet_file(
         .map_err(|error| wrong(error.to_string()))?;
     let usage_account = &known().get(known().well_known().usage_account).name;
     let account = columns.iter().position(|column| column.name == *usage_account);
-    let (mut rows, mut rows_hash, mut hashed) = (0u64, 0u128, Vec::new());
+    let (mut rows, mut rows_hash) = (0u64, 0u128);
+    let (mut line, mut cell) = (Vec::new(), Vec::new());
     for batch in reader {
         let batch = batch.map_err(|error| wrong(error.to_string()))?;
         for row in 0..batch.num_rows() {
-            hashed.clear();
+            line.clear();
             for place in 0..columns.len() {
-                let start = hashed.len();
-                push_cell(&batch, place, row, &mut hashed);
+                cell.clear();
+                push_cell(&batch, place, row, &mut cell);
                 if let (true, Some(own)) = (account == Some(place), expected.accounts)
-                    && !own.contains(&hashed[start..])
+                    && !own.contains(&cell)
                 {
                     return Err(CheckError::Stray {
                         file: name.to_owned(),
                         row: rows + row as u64 + 1,
-                        account: String::from_utf8_lossy(&hashed[start..]).into_owned(),
+                        account: String::from_utf8_lossy(&cell).into_owned(),
                     });
                 }
-                hashed.push(CELL_END);
+                if place > 0 {
+                    line.push(b',');
+                }
+                csv::push_cell(&mut line, &cell);
             }
-            rows_hash = rows_hash.wrapping_add(xxh3_128(&hashed));
+            rows_hash = rows_hash.wrapping_add(row_hash(&line));
         }
         rows += batch.num_rows() as u64;
     }
-    if rows != expected.rows {
-        return Err(CheckError::Rows { file: name.to_owned(), expected: expected.rows, found: rows });
-    }
-    if expected.rows_hash.is_some_and(|hash| hash != rows_hash) {
-        return Err(CheckError::Cells { file: name.to_owned() });
-    }
-    Ok(Checked { sha256, bytes, rows, rows_hash })
+    compare(name, expected, Checked { sha256, bytes, rows, rows_hash })
 }
 
 pub(super) fn hash(file: &mut File) -> std::io::Result<([u8; 32], u64)> {

@@ -1,5 +1,5 @@
 use super::exports::Export;
-use crate::check::{CheckError, Checked, Expected, check_file, check_parquet};
+use crate::check::{CheckError, Checked, Expected, Inflater, check_file, check_parquet};
 use crate::write::SpooledFile;
 use apportion_core::columns::{Contract, ExportColumn, HeaderStyle};
 use apportion_model::Format;
@@ -42,8 +42,10 @@ impl Checker {
     }
 
     pub(super) fn check(&self, lane: usize, file: &SpooledFile) -> Result<Checked, CheckError> {
+        let mut inflater = Inflater::default();
         let Some(export) = self.exports.get(lane) else {
-            return check_file(&file.path, &expected(file, self.unassigned_titles.clone(), None));
+            let expected = expected(file, self.unassigned_titles.clone(), None);
+            return check_file(&file.path, &file.members, &expected, &mut inflater);
         };
         let accounts = export.own.as_ref();
         let columns = export.columns.get().map_or(&[][..], Vec::as_slice);
@@ -51,7 +53,8 @@ impl Checker {
             Format::Parquet => check_parquet(&file.path, columns, &expected(file, Vec::new(), accounts)),
             Format::CsvGz => {
                 let titles = columns.iter().map(|column| column.title(export.header).to_owned());
-                check_file(&file.path, &expected(file, titles.collect(), accounts))
+                let expected = expected(file, titles.collect(), accounts);
+                check_file(&file.path, &file.members, &expected, &mut inflater)
             }
         }
     }

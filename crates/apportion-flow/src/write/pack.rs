@@ -3,13 +3,13 @@ use super::kernel::SharedTexts;
 use super::window::Window;
 use crate::plant::{Plant, strikes};
 use crate::timings::{Meter, Stage};
+use apportion_core::proof::row_hash;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use libdeflater::{CompressionLvl, Compressor};
 use serde::{Deserialize, Serialize};
 use std::io::Write;
 use std::sync::Arc;
-use xxhash_rust::xxh3::xxh3_128;
 
 /// Text of a gzip member, in bytes, when it ends.
 const MEMBER_BYTES: usize = 1 << 20;
@@ -167,7 +167,7 @@ impl Window {
             let begin = text.len();
             row.write_to(text, shared);
             let line = text.get(begin..text.len().saturating_sub(1)).unwrap_or_default();
-            packed.rows_hash = packed.rows_hash.wrapping_add(xxh3_128(line));
+            packed.rows_hash = packed.rows_hash.wrapping_add(row_hash(line));
             if strikes(Plant::WriteCell) {
                 spoil(text, begin);
             }

@@ -80,8 +80,8 @@ impl Place {
         let bytes = fs::read(self.data(export)).unwrap();
         let records = records(std::str::from_utf8(&gunzip(&bytes)).unwrap());
         let hash = records[1..].iter().fold(0u128, |sum, row| {
-            let cells: Vec<u8> = row.iter().flat_map(|cell| cell.bytes().chain([0xFF])).collect();
-            sum.wrapping_add(xxh3_128(&cells))
+            let line: Vec<String> = row.iter().map(|cell| csv_cell(cell)).collect();
+            sum.wrapping_add(xxh3_128(line.join(",").as_bytes()))
         });
         let rows = records.len() as i64 - 1;
         edit(&self.proof(export), |proof| {
