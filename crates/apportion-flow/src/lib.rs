@@ -17,4 +17,5 @@ pub mod source;
 pub mod split;
 pub mod storage;
 pub mod write;
+mod threads;
 mod zip_text;

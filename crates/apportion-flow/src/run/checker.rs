@@ -41,13 +41,23 @@ impl Checker {
     }
 
     pub(super) fn check(&self, lane: usize, file: &SpooledFile) -> Result<Checked, CheckError> {
+        self.check_on(lane, file, 1)
+    }
+
+    /// Checks a file on so many threads, if its format can be.
+    pub(super) fn check_on(
+        &self,
+        lane: usize,
+        file: &SpooledFile,
+        threads: usize,
+    ) -> Result<Checked, CheckError> {
         let Some(export) = self.exports.get(lane) else {
             return check_file(&file.path, &expected(file, self.unassigned_titles.clone(), None));
         };
         let accounts = export.own.as_ref();
         match export.format {
             Format::Parquet => {
-                check_parquet(&file.path, &export.columns, &expected(file, Vec::new(), accounts))
+                check_parquet(&file.path, &export.columns, &expected(file, Vec::new(), accounts), threads)
             }
             Format::CsvGz => {
                 let titles = export.columns.iter().map(|column| column.title(export.header).to_owned());

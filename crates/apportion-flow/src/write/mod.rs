@@ -8,8 +8,12 @@
 //! gzip members of a fixed size of text, compressed by whichever thread is free, and appended in its turn. Where the
 //! columns depend on the rows, or the format goes column by column, rows *wait* in the spool until the last one is known.
 
+mod block;
+mod chunk;
 mod columnar;
+mod dictionary;
 mod lane;
+mod order;
 mod pack;
 mod pool;
 mod spool;
