@@ -180,7 +180,7 @@ fn commas_in(text: &[u8]) -> usize {
 #[cold]
 fn check_limits(line: &[u8], limits: &Limits) -> Result<(), LineProblem> {
     let mut bounds = Vec::new();
-    match split_records(&mut line.to_vec(), true, 0, 1, limits, &mut bounds) {
+    match split_records(&mut line.to_vec(), 0, true, 0, 1, limits, &mut bounds) {
         Ok(_) => Ok(()),
         Err(CsvError { problem, .. }) => Err(problem.into()),
     }
@@ -211,7 +211,7 @@ mod tests {
     fn plain(text: &[u8], width: usize) -> Result<Rows, CsvError> {
         let mut bytes = text.to_vec();
         let mut bounds = Vec::new();
-        let split = split_records(&mut bytes, true, width, usize::MAX, &Limits::default(), &mut bounds)?;
+        let split = split_records(&mut bytes, 0, true, width, usize::MAX, &Limits::default(), &mut bounds)?;
         assert_eq!(split.consumed, text.len());
         let cell = |(from, to): &(u32, u32)| bytes[*from as usize..*to as usize].to_vec();
         Ok(bounds.chunks(width).map(|record| record.iter().map(cell).collect()).collect())

@@ -6,9 +6,11 @@
 
 mod canonical;
 mod encode;
+mod lines;
 mod scan;
 mod split;
 
 pub use canonical::{CanonicalLine, CanonicalLines, LineProblem, unquoted};
 pub use encode::{needs_quotes, push_cell, push_row};
+pub use lines::{LineColumn, lines_hash, push_line_cell};
 pub use split::{CsvError, CsvProblem, Limits, Split, split_records};

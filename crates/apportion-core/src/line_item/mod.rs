@@ -33,11 +33,13 @@ impl Texts {
     }
 
     /// Adds a text.
+    #[inline]
     pub fn push(&mut self, text: &[u8]) {
         self.push_with(|bytes| bytes.extend_from_slice(text));
     }
 
     /// Adds a text that `write` appends to the buffer.
+    #[inline]
     pub fn push_with(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
         write(&mut self.bytes);
         // A batch is bounded far below 4 GiB by the limits of its reader.
@@ -45,6 +47,7 @@ impl Texts {
     }
 
     /// The text at a place; blank beyond the end.
+    #[inline]
     pub fn get(&self, index: usize) -> &[u8] {
         let start = if index == 0 { 0 } else { self.ends.get(index - 1).map_or(0, |end| *end as usize) };
         let end = self.ends.get(index).map_or(start, |end| *end as usize);
@@ -52,11 +55,13 @@ impl Texts {
     }
 
     /// How many texts there are.
+    #[inline]
     pub fn len(&self) -> usize {
         self.ends.len()
     }
 
     /// Whether there is none.
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.ends.is_empty()
     }

@@ -11,5 +11,5 @@ mod sum;
 
 pub use fraction::{Fraction, FractionError};
 pub use number::{Number, NumberProblem};
-pub use representation::RepresentationDifference;
+pub use representation::{DifferenceSum, RepresentationDifference};
 pub use sum::ExactSum;

@@ -1,6 +1,7 @@
 use super::Number;
 use num_bigint::BigInt;
 use num_traits::{Signed, Zero};
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 /// The power of ten that differences are counted in: finer than the last digit of any double and any number.
@@ -20,8 +21,9 @@ pub struct RepresentationDifference(BigInt);
 impl RepresentationDifference {
     /// Adds so many cells of one text: the stored double, which must be finite, and the text's number.
     pub fn add(&mut self, stored: f64, number: &Number, cells: u64) {
+        let (mantissa, power) = double_parts(stored);
         let (digits, exponent) = number.to_parts();
-        self.0 += (units_of(stored) - digits * ten_to(exponent - EXPONENT)) * cells;
+        self.0 += (units_of_double(mantissa, power) - digits * ten_to(exponent - EXPONENT)) * cells;
     }
 
     /// Reads a sum back as it is written: plain notation. None for anything else.
@@ -53,22 +55,90 @@ impl RepresentationDifference {
     }
 }
 
-/// The exact value of a finite double, in units of 10^EXPONENT.
-fn units_of(stored: f64) -> BigInt {
+/// Differences on their way to a sum. Cells are counted by the power that they are whole multiples of, because long
+/// numbers are worked with only once for each such power.
+#[derive(Debug, Clone, Default)]
+pub struct DifferenceSum {
+    /// By power of two.
+    doubles: BTreeMap<i32, i128>,
+    /// By power of ten.
+    numbers: BTreeMap<i32, i128>,
+    /// What doesn't fit there.
+    rest: RepresentationDifference,
+}
+
+impl DifferenceSum {
+    /// Adds so many cells of one text: the stored double, which must be finite, and the text's number.
+    pub fn add(&mut self, stored: f64, number: &Number, cells: u64) {
+        let (mantissa, exponent) = double_parts(stored);
+        if !count(self.doubles.entry(exponent).or_default(), mantissa, cells) {
+            self.rest.0 += units_of_double(mantissa, exponent) * cells;
+        }
+        match number {
+            Number::Small { digits, exponent }
+                if count(self.numbers.entry(*exponent).or_default(), *digits, cells) => {}
+            _ => {
+                let (digits, exponent) = number.to_parts();
+                self.rest.0 -= digits * ten_to(exponent - EXPONENT) * cells;
+            }
+        }
+    }
+
+    /// Adds what another has.
+    pub fn merge(&mut self, other: &Self) {
+        for (exponent, mantissas) in &other.doubles {
+            if !count(self.doubles.entry(*exponent).or_default(), *mantissas, 1) {
+                self.rest.0 += units_of_double(*mantissas, *exponent);
+            }
+        }
+        for (exponent, digits) in &other.numbers {
+            if !count(self.numbers.entry(*exponent).or_default(), *digits, 1) {
+                self.rest.0 -= BigInt::from(*digits) * ten_to(exponent - EXPONENT);
+            }
+        }
+        self.rest.merge(&other.rest);
+    }
+
+    /// The sum.
+    pub fn total(&self) -> RepresentationDifference {
+        let doubles = self.doubles.iter().map(|(exponent, mantissas)| units_of_double(*mantissas, *exponent));
+        let numbers =
+            self.numbers.iter().map(|(exponent, digits)| BigInt::from(*digits) * ten_to(exponent - EXPONENT));
+        let total = &self.rest.0 + doubles.sum::<BigInt>() - numbers.sum::<BigInt>();
+        RepresentationDifference(total)
+    }
+}
+
+/// Adds so many times a value, if the sum can hold that.
+fn count(sum: &mut i128, value: i128, cells: u64) -> bool {
+    let Some(more) = value.checked_mul(i128::from(cells)).and_then(|value| sum.checked_add(value)) else {
+        return false;
+    };
+    *sum = more;
+    true
+}
+
+/// A finite double as a whole number and the power of two that it is times.
+fn double_parts(stored: f64) -> (i128, i32) {
     let bits = stored.to_bits();
     let raw_exponent = ((bits >> 52) & 0x7FF) as i32;
     let fraction = bits & ((1 << 52) - 1);
     // Subnormal doubles have no hidden bit.
     let (mantissa, exponent) =
         if raw_exponent == 0 { (fraction, -1074) } else { (fraction | 1 << 52, raw_exponent - 1075) };
+    let mantissa = i128::from(mantissa);
+    (if bits >> 63 == 1 { -mantissa } else { mantissa }, exponent)
+}
+
+/// So many times a power of two, in units of 10^EXPONENT.
+fn units_of_double(mantissa: i128, exponent: i32) -> BigInt {
     let value = BigInt::from(mantissa);
     // 2^k divides 10^k, and so the unit.
-    let units = if exponent >= 0 {
+    if exponent >= 0 {
         (value << exponent.unsigned_abs()) * ten_to(-EXPONENT)
     } else {
         value * (ten_to(-EXPONENT) >> exponent.unsigned_abs())
-    };
-    if bits >> 63 == 1 { -units } else { units }
+    }
 }
 
 fn ten_to(exponent: i32) -> BigInt {
@@ -96,12 +166,16 @@ impl std::fmt::Display for RepresentationDifference {
 mod tests {
     use super::*;
 
-    fn difference(texts: &[&str]) -> String {
-        let mut sum = RepresentationDifference::default();
+    fn sum_of(texts: &[&str]) -> DifferenceSum {
+        let mut sum = DifferenceSum::default();
         for text in texts {
             sum.add(text.parse().unwrap(), &Number::parse(text.as_bytes()).unwrap().unwrap(), 1);
         }
-        sum.to_string()
+        sum
+    }
+
+    fn difference(texts: &[&str]) -> String {
+        sum_of(texts).total().to_string()
     }
 
     #[test]
@@ -115,12 +189,32 @@ mod tests {
         assert!(difference(&["1e-60"]).len() > 100);
         // The smallest and largest doubles, which no number of a CUR comes near to.
         let exact = |stored| {
-            let mut sum = RepresentationDifference::default();
+            let mut sum = DifferenceSum::default();
             sum.add(stored, &Number::parse(b"0").unwrap().unwrap(), 1);
-            sum.to_string()
+            sum.total().to_string()
         };
         assert_eq!(exact(f64::from_bits(1)).len(), 2 + 1074);
         assert!(exact(f64::MAX).starts_with("17976931348623157"));
+    }
+
+    #[test]
+    fn sums_beyond_what_fits_are_no_less_exact() {
+        let long = "123456789012345678901234567890123456789e1";
+        let widest = "99999999999999999999999999999999999999";
+        for texts in [&[long, long][..], &[widest, widest, "0.1"], &["1e40", "-1e40", "3e-60"]] {
+            let (one, number) =
+                (sum_of(texts), |text: &str| Number::parse(text.as_bytes()).unwrap().unwrap());
+            let mut many = DifferenceSum::default();
+            for text in texts {
+                many.add(text.parse().unwrap(), &number(text), u64::MAX);
+                many.merge(&sum_of(&[text]));
+                many.add(text.parse().unwrap(), &number(text), 1);
+            }
+            // 2^64 + 1 times the sum of one of each.
+            let mut due = one.total();
+            due.0 *= (BigInt::from(1) << 64) + 1;
+            assert_eq!(many.total(), due, "{texts:?}");
+        }
     }
 
     #[test]

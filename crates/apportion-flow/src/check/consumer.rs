@@ -293,7 +293,7 @@ fn verify_files(
         };
         let checked = match manifest.format {
             Format::CsvGz => check_stream(key, file, &expected),
-            Format::Parquet => check_parquet_file(key, file, &manifest.columns, &expected),
+            Format::Parquet => check_parquet_file(key, file, &manifest.columns, &expected, 1),
         };
         match checked {
             Ok(checked) => {

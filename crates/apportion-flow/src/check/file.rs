@@ -183,7 +183,7 @@ impl<'a> Found<'a> {
             return Ok(rest);
         }
         let (mut bytes, mut bounds) = (text.to_vec(), Vec::new());
-        split_records(&mut bytes, true, 0, 1, &Limits::default(), &mut bounds)
+        split_records(&mut bytes, 0, true, 0, 1, &Limits::default(), &mut bounds)
             .map_err(|error| self.wrong_form(0, error.problem.into()))?;
         let title = |(from, to): &(u32, u32)| {
             String::from_utf8_lossy(bytes.get(*from as usize..*to as usize).unwrap_or_default()).into_owned()

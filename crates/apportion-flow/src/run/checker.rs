@@ -42,6 +42,16 @@ impl Checker {
     }
 
     pub(super) fn check(&self, lane: usize, file: &SpooledFile) -> Result<Checked, CheckError> {
+        self.check_on(lane, file, 1)
+    }
+
+    /// Checks a file on so many threads, if its format can be.
+    pub(super) fn check_on(
+        &self,
+        lane: usize,
+        file: &SpooledFile,
+        threads: usize,
+    ) -> Result<Checked, CheckError> {
         let mut inflater = Inflater::default();
         let Some(export) = self.exports.get(lane) else {
             let expected = expected(file, self.unassigned_titles.clone(), None);
@@ -50,7 +60,9 @@ impl Checker {
         let accounts = export.own.as_ref();
         let columns = export.columns.get().map_or(&[][..], Vec::as_slice);
         match export.format {
-            Format::Parquet => check_parquet(&file.path, columns, &expected(file, Vec::new(), accounts)),
+            Format::Parquet => {
+                check_parquet(&file.path, columns, &expected(file, Vec::new(), accounts), threads)
+            }
             Format::CsvGz => {
                 let titles = columns.iter().map(|column| column.title(export.header).to_owned());
                 let expected = expected(file, titles.collect(), accounts);

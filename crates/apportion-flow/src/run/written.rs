@@ -482,9 +482,10 @@ impl<'p, 'e, 'r, 's> Writing<'p, 'e, 'r, 's> {
         self.checker.set_columns(place, rows.columns.clone());
         if export.format == Format::Parquet {
             let (order, folder) = (export.customer.order, spool.folder(place).to_owned());
-            let told = write_parquet::<RunError>(&rows, order, &folder, &mut |file| {
+            let threads = self.pass.request.threads;
+            let told = write_parquet::<RunError>(&rows, order, &folder, threads, &mut |file| {
                 self.spool.as_mut().map_or(Ok(()), |spool| spool.reserve(file.bytes))?;
-                let checked = self.checker.check(place, &file)?;
+                let checked = self.checker.check_on(place, &file, threads)?;
                 self.put(place, &file, &checked)
             })?;
             self.written[place].representation = told;

@@ -261,7 +261,7 @@ mod tests {
                 same_as_display(f64::from_bits(power << 52 | low));
             }
         }
-        [0.0, -0.0, f64::MAX, f64::MIN, f64::MIN_POSITIVE].map(same_as_display);
+        [0.0, -0.0, f64::MAX, f64::MIN, f64::MIN_POSITIVE].into_iter().for_each(same_as_display);
     }
 
     #[test]

@@ -1,44 +1,43 @@
 use super::WriteError;
+use super::chunk::{Chunk, encode};
 use super::pack::Order;
 use super::spool::SpooledFile;
-use super::waited::WaitedRows;
+use super::waited::{Group, WaitedRows};
+use super::window::WINDOW_ROWS;
 use crate::plant::{self, Plant, strikes};
+use crate::threads::on_threads;
 use apportion_core::columns::ColumnType;
-use apportion_core::money::{Number, RepresentationDifference};
-use apportion_core::proof::{CELL_END, Representation};
-use apportion_model::Instant;
-use arrow_array::builder::{Float64Builder, StringBuilder, TimestampMillisecondBuilder};
-use arrow_array::{ArrayRef, RecordBatch};
-use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
-use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_writer::ArrowWriterOptions;
+use apportion_core::csv::{LineColumn, lines_hash};
+use apportion_core::money::DifferenceSum;
+use apportion_core::proof::Representation;
+use arrow_schema::{DataType, Field, Schema, TimeUnit};
+use parquet::arrow::ArrowSchemaConverter;
 use parquet::basic::Compression;
+use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
-use std::collections::HashMap;
+use parquet::file::writer::SerializedFileWriter;
+use parquet::schema::types::SchemaDescriptor;
 use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use xxhash_rust::xxh3::xxh3_128;
 
 /// Rows of a row group, so that its columns are long enough to compress and short enough to hold.
-const GROUP_ROWS: usize = 32_768;
+/// They are whole windows, each of them sorted by itself.
+const GROUP_ROWS: usize = 32_768 / WINDOW_ROWS * WINDOW_ROWS;
 /// Bytes of a row group, before they are compressed, at which it ends although few rows are in it.
 const GROUP_BYTES: u64 = 44 << 20;
 /// Bytes at which a file ends.
 const FILE_BYTES: u64 = 40 << 20;
-/// Most bytes of a file: a row group that could make it larger begins the next. No row group is that large itself.
+/// Most bytes of a file: a row group that would make it larger begins the next. No row group is that large itself.
 const MOST_BYTES: u64 = 62 << 20;
-/// Bytes that a cell which isn't blank takes besides its text's own, before they are compressed: a length or a place in
-/// the dictionary, and what the double is longer than a number's text.
-const CELL_BYTES: u64 = 6;
+/// Rows that are hashed by one thread at a time.
+const HASHED_ROWS: usize = 8192;
 /// What the files say wrote them; no version, because two versions that write the same bytes are to write the same bytes.
 const CREATED_BY: &str = "apportion";
-/// Distinct texts of a column that are counted before their differences are summed up.
-const DISTINCT: usize = 4096;
 
-/// Writes the rows of an export as Parquet files. `done` gets each as soon as it is finished, so that no more than one
-/// has to wait; what they can't hold comes back.
+/// Writes the rows of an export as Parquet files, on so many threads. `done` gets each as soon as it is finished, so that
+/// no more than one has to wait; what they can't hold comes back.
 ///
 /// # Errors
 /// A disk that is full, and what `done` returns.
@@ -46,13 +45,15 @@ pub fn write_parquet<E: From<WriteError>>(
     rows: &WaitedRows,
     order: Order,
     folder: &Path,
+    threads: usize,
     done: &mut dyn FnMut(SpooledFile) -> Result<(), E>,
 ) -> Result<Vec<Representation>, E> {
     std::fs::create_dir_all(folder).map_err(|source| io_error(folder, "making the folder", source))?;
-    let mut writer = FilesWriter::new(rows, folder);
-    rows.for_each_in_order::<E>(order, &mut |cells| {
-        writer.push(cells)?.into_iter().try_for_each(&mut *done)
-    })?;
+    let mut writer = FilesWriter::new(rows, folder, threads)?;
+    let mut groups = rows.groups()?;
+    while let Some(group) = groups.next(GROUP_ROWS, GROUP_BYTES)? {
+        writer.write_group(&group, order)?.into_iter().try_for_each(&mut *done)?;
+    }
     writer.finish()?.into_iter().try_for_each(done)?;
     Ok(writer.into_representation())
 }
@@ -61,8 +62,10 @@ fn io_error(path: &Path, doing: &'static str, source: std::io::Error) -> WriteEr
     WriteError::Io { path: path.display().to_string(), doing, source }
 }
 
-/// The Arrow schema of an export.
-fn schema_of<'a>(columns: impl Iterator<Item = (&'a str, ColumnType)>) -> Schema {
+/// The schema of an export. It is Parquet's own; what Arrow would add says which library wrote it.
+fn schema_of<'a>(
+    columns: impl Iterator<Item = (&'a str, ColumnType)>,
+) -> Result<SchemaDescriptor, WriteError> {
     let fields = columns.map(|(name, kind)| {
         let kind = match kind {
             ColumnType::String => DataType::Utf8,
@@ -71,70 +74,38 @@ fn schema_of<'a>(columns: impl Iterator<Item = (&'a str, ColumnType)>) -> Schema
         };
         Field::new(name, kind, true)
     });
-    Schema::new(fields.collect::<Vec<_>>())
+    let schema = Schema::new(fields.collect::<Vec<_>>());
+    ArrowSchemaConverter::new().convert(&schema).map_err(|error| WriteError::Compress(error.to_string()))
 }
 
 struct FilesWriter<'a> {
+    rows: &'a WaitedRows,
     folder: &'a Path,
-    schema: SchemaRef,
-    columns: Vec<ColumnCells>,
-    rows_in_group: usize,
-    bytes_in_group: u64,
-    open: Option<(SpooledFile, ArrowWriter<File>)>,
+    threads: usize,
+    schema: SchemaDescriptor,
+    told: Vec<(DifferenceSum, u64)>,
+    open: Option<(SpooledFile, SerializedFileWriter<File>)>,
     begun: u32,
-    hashed: Vec<u8>,
-    rows_hash: u128,
 }
 
 impl<'a> FilesWriter<'a> {
-    fn new(rows: &WaitedRows, folder: &'a Path) -> Self {
-        let schema = schema_of(rows.columns.iter().map(|column| (column.name.as_str(), column.kind)));
-        let columns = rows.columns.iter().zip(&rows.filled);
-        Self {
-            folder,
-            schema: Arc::new(schema),
-            columns: columns
-                .map(|(column, filled)| ColumnCells::new(&column.name, column.kind, *filled))
-                .collect(),
-            rows_in_group: 0,
-            bytes_in_group: 0,
-            open: None,
-            begun: 0,
-            hashed: Vec::new(),
-            rows_hash: 0,
-        }
+    fn new(rows: &'a WaitedRows, folder: &'a Path, threads: usize) -> Result<Self, WriteError> {
+        let schema = schema_of(rows.columns.iter().map(|column| (column.name.as_str(), column.kind)))?;
+        let told = vec![(DifferenceSum::default(), 0); rows.columns.len()];
+        Ok(Self { rows, folder, threads, schema, told, open: None, begun: 0 })
     }
 
-    /// Adds a row; files that are finished with it come back.
-    fn push(&mut self, cells: &[(usize, &[u8])]) -> Result<Vec<SpooledFile>, WriteError> {
-        self.hashed.clear();
-        let mut rest = cells;
-        for (place, column) in self.columns.iter_mut().enumerate() {
-            let cell = match rest.split_first() {
-                Some(((at, cell), behind)) if *at == place => {
-                    rest = behind;
-                    *cell
-                }
-                _ => &[],
-            };
-            column.push(cell, &mut self.hashed);
-            self.hashed.push(CELL_END);
-            self.bytes_in_group += if cell.is_empty() { 0 } else { cell.len() as u64 + CELL_BYTES };
+    /// Writes a row group; files that are finished with it come back.
+    fn write_group(&mut self, group: &Group<'_>, order: Order) -> Result<Vec<SpooledFile>, WriteError> {
+        let (chunks, rows_hash) = self.encode_group(group, order)?;
+        for ((difference, not_represented), chunk) in self.told.iter_mut().zip(&chunks) {
+            difference.merge(&chunk.difference);
+            *not_represented += chunk.not_represented;
         }
-        self.rows_hash = self.rows_hash.wrapping_add(xxh3_128(&self.hashed));
-        self.rows_in_group += 1;
-        if self.rows_in_group >= GROUP_ROWS || self.bytes_in_group >= GROUP_BYTES {
-            return self.end_group();
-        }
-        Ok(Vec::new())
-    }
-
-    fn end_group(&mut self) -> Result<Vec<SpooledFile>, WriteError> {
-        let columns: Vec<ArrayRef> = self.columns.iter_mut().map(ColumnCells::take).collect();
-        let batch = RecordBatch::try_new(Arc::clone(&self.schema), columns).map_err(compress_error)?;
+        let bytes: u64 = chunks.iter().map(|chunk| chunk.bytes.len() as u64).sum();
         let written = self.open.as_ref().map_or(0, |(_, writer)| writer.bytes_written() as u64);
         let mut done = Vec::new();
-        if written + self.bytes_in_group > MOST_BYTES {
+        if written + bytes > MOST_BYTES {
             done.extend(self.end_file()?);
         }
         if self.open.is_none() {
@@ -142,20 +113,36 @@ impl<'a> FilesWriter<'a> {
         }
         let Some((file, writer)) = &mut self.open else { return Ok(done) };
         plant::write_point();
-        writer
-            .write(&batch)
-            .and_then(|()| writer.flush())
-            .map_err(|error| parquet_error(&file.path, error))?;
-        file.rows += self.rows_in_group as u64;
-        file.rows_hash = file.rows_hash.wrapping_add(self.rows_hash);
-        (self.rows_in_group, self.bytes_in_group, self.rows_hash) = (0, 0, 0);
+        append(writer, chunks).map_err(|error| parquet_error(&file.path, error))?;
+        file.rows += group.rows as u64;
+        file.rows_hash = file.rows_hash.wrapping_add(rows_hash);
         if writer.bytes_written() as u64 >= FILE_BYTES {
             done.extend(self.end_file()?);
         }
         Ok(done)
     }
 
-    fn begin_file(&mut self) -> Result<(SpooledFile, ArrowWriter<File>), WriteError> {
+    /// The columns of a row group, and the sum of its rows' hashes: of the lines that a reader makes of what is stored.
+    fn encode_group(&self, group: &Group<'_>, order: Order) -> Result<(Vec<Chunk>, u128), WriteError> {
+        let order = group.in_order(order);
+        let columns = self.rows.columns.len();
+        let chunks = on_threads(self.threads, columns, |place| {
+            let kind = self.rows.columns.get(place).map_or(ColumnType::String, |column| column.kind);
+            let filled = self.rows.filled.get(place).is_some_and(|filled| *filled);
+            encode(group.column(place), kind, filled, &order, self.schema.column(place))
+        });
+        let chunks = chunks.ok_or(WriteError::Thread)?.into_iter().collect::<Result<Vec<Chunk>, _>>()?;
+        let lines: Vec<LineColumn<'_>> =
+            chunks.iter().map(|chunk| LineColumn { codes: &chunk.codes, texts: &chunk.texts }).collect();
+        let hashes = on_threads(self.threads, group.rows.div_ceil(HASHED_ROWS), |part| {
+            let from = part * HASHED_ROWS;
+            lines_hash(&lines, from..(from + HASHED_ROWS).min(group.rows))
+        });
+        let hashes = hashes.ok_or(WriteError::Thread)?;
+        Ok((chunks, hashes.into_iter().fold(0, u128::wrapping_add)))
+    }
+
+    fn begin_file(&mut self) -> Result<(SpooledFile, SerializedFileWriter<File>), WriteError> {
         self.begun += 1;
         let number = self.begun;
         let path: PathBuf = self.folder.join(format!("{number:05}.snappy.parquet"));
@@ -164,11 +151,9 @@ impl<'a> FilesWriter<'a> {
         let properties = WriterProperties::builder()
             .set_compression(Compression::SNAPPY)
             .set_created_by(CREATED_BY.to_owned())
-            .set_max_row_group_row_count(Some(GROUP_ROWS))
             .build();
-        // The schema is Parquet's own; what Arrow would add says which library wrote it.
-        let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
-        let writer = ArrowWriter::try_new_with_options(file, Arc::clone(&self.schema), options)
+        let schema = self.schema.root_schema_ptr();
+        let writer = SerializedFileWriter::new(file, schema, Arc::new(properties))
             .map_err(|error| parquet_error(&path, error))?;
         Ok((SpooledFile { number, path, bytes: 0, rows: 0, rows_hash: 0, members: Vec::new() }, writer))
     }
@@ -186,154 +171,32 @@ impl<'a> FilesWriter<'a> {
     }
 
     /// Ends the last file; an export without a row is a file with columns and without rows.
-    fn finish(&mut self) -> Result<Vec<SpooledFile>, WriteError> {
-        let mut done = Vec::new();
-        if self.rows_in_group > 0 || self.begun == 0 {
-            done.extend(self.end_group()?);
+    fn finish(&mut self) -> Result<Option<SpooledFile>, WriteError> {
+        if self.begun == 0 {
+            self.open = Some(self.begin_file()?);
         }
-        done.extend(self.end_file()?);
-        Ok(done)
+        self.end_file()
     }
 
     fn into_representation(self) -> Vec<Representation> {
-        self.columns.into_iter().filter_map(ColumnCells::into_representation).collect()
+        let told = self.rows.columns.iter().zip(self.told).map(|(column, (difference, not_represented))| {
+            let difference = difference.total();
+            let difference = (!difference.is_zero()).then(|| difference.to_string());
+            Representation { column: column.name.clone(), difference, not_represented }
+        });
+        told.filter(|told| told.difference.is_some() || told.not_represented > 0).collect()
     }
 }
 
-fn compress_error(error: arrow_schema::ArrowError) -> WriteError {
-    WriteError::Compress(error.to_string())
+fn append(writer: &mut SerializedFileWriter<File>, chunks: Vec<Chunk>) -> Result<(), ParquetError> {
+    let mut group = writer.next_row_group()?;
+    for chunk in chunks {
+        group.append_column(&chunk.bytes, chunk.close)?;
+    }
+    group.close()?;
+    Ok(())
 }
 
-fn parquet_error(path: &Path, error: parquet::errors::ParquetError) -> WriteError {
+fn parquet_error(path: &Path, error: ParquetError) -> WriteError {
     io_error(path, "writing", std::io::Error::other(error.to_string()))
-}
-
-/// The cells of one column in the present row group.
-struct ColumnCells {
-    name: String,
-    /// Whether the export has any cell here that isn't blank; a column without one is null throughout.
-    filled: bool,
-    values: Values,
-    not_represented: u64,
-}
-
-enum Values {
-    Text(StringBuilder),
-    Double {
-        builder: Float64Builder,
-        difference: RepresentationDifference,
-        texts: HashMap<Box<[u8]>, (f64, u64)>,
-    },
-    Timestamp(TimestampMillisecondBuilder),
-}
-
-impl ColumnCells {
-    fn new(name: &str, kind: ColumnType, filled: bool) -> Self {
-        let values = match kind {
-            ColumnType::String => Values::Text(StringBuilder::new()),
-            ColumnType::Double => Values::Double {
-                builder: Float64Builder::new(),
-                difference: RepresentationDifference::default(),
-                texts: HashMap::new(),
-            },
-            ColumnType::Timestamp => {
-                Values::Timestamp(TimestampMillisecondBuilder::new().with_timezone("UTC"))
-            }
-        };
-        Self { name: name.to_owned(), filled, values, not_represented: 0 }
-    }
-
-    /// Adds a cell, and to `hashed` the text that a reader makes of what is stored.
-    fn push(&mut self, cell: &[u8], hashed: &mut Vec<u8>) {
-        match &mut self.values {
-            Values::Text(builder) if cell.is_empty() && !self.filled => builder.append_null(),
-            Values::Text(builder) => {
-                let text = String::from_utf8_lossy(cell);
-                if let std::borrow::Cow::Owned(_) = text {
-                    self.not_represented += 1;
-                }
-                hashed.extend_from_slice(text.as_bytes());
-                builder.append_value(if strikes(Plant::WriteCell) { "planted".into() } else { text });
-            }
-            Values::Double { builder, texts, difference } => {
-                let value = double(cell);
-                builder.append_option(value);
-                match value {
-                    Some(value) => {
-                        push_double(hashed, value);
-                        count(texts, difference, cell, value);
-                    }
-                    None => self.not_represented += u64::from(!cell.is_empty()),
-                }
-            }
-            Values::Timestamp(builder) => {
-                let moment = Instant::parse(cell);
-                builder.append_option(moment.map(Instant::millis));
-                match moment {
-                    Some(moment) => moment.write_to(hashed),
-                    None => self.not_represented += u64::from(!cell.is_empty()),
-                }
-            }
-        }
-    }
-
-    fn take(&mut self) -> ArrayRef {
-        match &mut self.values {
-            Values::Text(builder) => Arc::new(builder.finish()),
-            Values::Double { builder, .. } => Arc::new(builder.finish()),
-            Values::Timestamp(builder) => Arc::new(builder.finish()),
-        }
-    }
-
-    fn into_representation(self) -> Option<Representation> {
-        let mut told =
-            Representation { column: self.name, difference: None, not_represented: self.not_represented };
-        if let Values::Double { mut difference, mut texts, .. } = self.values {
-            sum_up(&mut texts, &mut difference);
-            told.difference = (!difference.is_zero()).then(|| difference.to_string());
-        }
-        (told.difference.is_some() || told.not_represented > 0).then_some(told)
-    }
-}
-
-/// The double nearest to a cell's number.
-fn double(cell: &[u8]) -> Option<f64> {
-    // The number's own grammar first: a float's would also take "inf".
-    Number::parse(cell).ok().flatten()?;
-    std::str::from_utf8(cell).ok()?.parse().ok()
-}
-
-/// The text that a reader makes of a double: docs/delivery-format.md, section 1.
-fn push_double(out: &mut Vec<u8>, value: f64) {
-    if value == 0f64 {
-        out.push(b'0');
-    } else {
-        // Writing to a Vec can't fail.
-        let _ = write!(out, "{value}");
-    }
-}
-
-/// Counts a text; its exact difference is worked out once for all cells that hold it.
-fn count(
-    texts: &mut HashMap<Box<[u8]>, (f64, u64)>,
-    difference: &mut RepresentationDifference,
-    cell: &[u8],
-    value: f64,
-) {
-    if let Some((_, count)) = texts.get_mut(cell) {
-        *count += 1;
-        return;
-    }
-    if texts.len() >= DISTINCT {
-        sum_up(texts, difference);
-    }
-    texts.insert(cell.into(), (value, 1));
-}
-
-fn sum_up(texts: &mut HashMap<Box<[u8]>, (f64, u64)>, difference: &mut RepresentationDifference) {
-    for (text, (value, count)) in texts.drain() {
-        if let Ok(Some(number)) = Number::parse(&text) {
-            difference.add(value, &number, count);
-        }
-    }
 }

@@ -9,7 +9,10 @@
 //! in its turn. Where the
 //! columns depend on the rows, or the format goes column by column, rows *wait* in the spool until the last one is known.
 
+mod block;
+mod chunk;
 mod columnar;
+mod dictionary;
 mod kernel;
 mod lane;
 mod order;

@@ -1,17 +1,20 @@
+use super::WriteError;
+use super::block::Block;
+use super::dictionary::{BLANK, Dictionary};
+use super::order::sort_key;
 use super::pack::{Order, Packing};
 use super::text_rows::TextRows;
-use super::waiting::ROW_END;
 use super::window::{WINDOW_BYTES, WINDOW_ROWS, Window};
-use super::{WriteError, order};
 use apportion_core::columns::ExportColumn;
-use libdeflater::Decompressor;
+use apportion_core::line_item::Texts;
 use std::fs::File;
 use std::io::{BufReader, ErrorKind, Read};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-/// Gets a row's cells that aren't blank, each with its place among the export's columns, by ascending place.
-pub(super) type EachRow<'a, E> = dyn FnMut(&[(usize, &[u8])]) -> Result<(), E> + 'a;
+/// Bytes of the largest block that is read again: far more than a lane keeps in memory.
+const MOST_BLOCK: u64 = 2 << 30;
 
 /// All rows of an export, and its columns.
 pub struct WaitedRows {
@@ -20,37 +23,18 @@ pub struct WaitedRows {
     /// For each column, whether it has a cell that isn't blank.
     pub filled: Vec<bool>,
     pub(super) keys: [Option<usize>; 3],
-    /// The final place of each column as the rows number them.
-    pub(super) places: Vec<usize>,
+    /// Where SKU, resource id and usage start stand.
+    pub(super) sorted_by: [Option<usize>; 3],
+    /// The lane's column of each column.
+    pub(super) numbers: Vec<usize>,
     pub(super) path: PathBuf,
     pub(super) bytes: u64,
 }
 
 impl WaitedRows {
-    /// Calls `each` with every row, in the source's order.
-    fn for_each<E: From<WriteError>>(&self, each: &mut EachRow<'_, E>) -> Result<(), E> {
-        let mut blocks = Blocks::open(&self.path)?;
-        while let Some(block) = blocks.next()? {
-            let mut rest = block;
-            let mut cells: Vec<(usize, &[u8])> = Vec::new();
-            while let Some(number) = take_number(&mut rest) {
-                if number == ROW_END {
-                    cells.sort_by_key(|(place, _)| *place);
-                    each(&cells)?;
-                    cells.clear();
-                    continue;
-                }
-                let cell = take_number(&mut rest).and_then(|length| {
-                    let (cell, behind) = rest.split_at_checked(usize::try_from(length).ok()?)?;
-                    rest = behind;
-                    Some(cell)
-                });
-                let place = usize::try_from(number - 1).ok().and_then(|column| self.places.get(column));
-                let (Some(place), Some(cell)) = (place, cell) else { return Err(blocks.broken().into()) };
-                cells.push((*place, cell));
-            }
-        }
-        Ok(())
+    /// The rows in the source's order, group by group.
+    pub(super) fn groups(&self) -> Result<Groups<'_>, WriteError> {
+        Ok(Groups { waited: self, blocks: Blocks::open(&self.path)?, ahead: None })
     }
 
     /// Encodes all rows as CSV text; `full` gets each window.
@@ -63,35 +47,27 @@ impl WaitedRows {
         full: &mut dyn FnMut(Window, Packing) -> Result<(), E>,
     ) -> Result<(), E> {
         let mut rows = TextRows::new(self.columns.len(), self.keys);
-        self.for_each(&mut |cells| {
-            rows.begin();
-            for (place, cell) in cells {
-                rows.cell(*place, cell);
+        let mut groups = self.groups()?;
+        while let Some(group) = groups.next(WINDOW_ROWS, WINDOW_BYTES as u64)? {
+            let columns: Vec<(usize, GroupColumn)> = (0..self.columns.len())
+                .map(|place| (place, group.column(place)))
+                .filter(|(_, column)| !column.codes.is_empty())
+                .collect();
+            for row in 0..group.rows {
+                rows.begin();
+                for (place, column) in &columns {
+                    let cell = column.get(row);
+                    if !cell.is_empty() {
+                        rows.cell(*place, cell);
+                    }
+                }
+                rows.end();
+                if let Some(window) = rows.take_full() {
+                    full(window, packing.clone())?;
+                }
             }
-            rows.end();
-            match rows.take_full() {
-                Some(window) => full(window, packing.clone()),
-                None => Ok(()),
-            }
-        })?;
-        rows.take_rest().map_or(Ok(()), |window| full(window, packing.clone()))
-    }
-
-    /// Hands all rows over in the export's order, which is by window as in csv.gz.
-    pub(super) fn for_each_in_order<E: From<WriteError>>(
-        &self,
-        order: Order,
-        each: &mut EachRow<'_, E>,
-    ) -> Result<(), E> {
-        if order == Order::Source {
-            return self.for_each(each);
         }
-        let mut window = CellWindow::default();
-        self.for_each(&mut |cells| {
-            window.push(cells);
-            if window.is_full() { window.hand_over(&self.keys, each) } else { Ok(()) }
-        })?;
-        window.hand_over(&self.keys, each)
+        rows.take_rest().map_or(Ok(()), |window| full(window, packing.clone()))
     }
 
     /// Removes the rows from the spool.
@@ -118,60 +94,119 @@ impl WaitedRows {
     }
 }
 
-/// The rows of a window as cells.
-#[derive(Default)]
-struct CellWindow {
-    bytes: Vec<u8>,
-    cells: Vec<(u32, Range<usize>)>,
-    rows: Vec<Range<usize>>,
+/// Reads the rows again, some at a time.
+pub(super) struct Groups<'a> {
+    waited: &'a WaitedRows,
+    blocks: Blocks,
+    /// A block of which so many rows were handed over already.
+    ahead: Option<(Arc<Block>, usize)>,
 }
 
-impl CellWindow {
-    fn push(&mut self, cells: &[(usize, &[u8])]) {
-        let start = self.cells.len();
-        for (place, cell) in cells {
-            let from = self.bytes.len();
-            self.bytes.extend_from_slice(cell);
-            self.cells.push((*place as u32, from..self.bytes.len()));
-        }
-        self.rows.push(start..self.cells.len());
-    }
-
-    fn is_full(&self) -> bool {
-        self.rows.len() >= WINDOW_ROWS || self.bytes.len() >= WINDOW_BYTES
-    }
-
-    fn cell(&self, row: &Range<usize>, place: Option<usize>) -> &[u8] {
-        let cells = self.cells.get(row.clone()).unwrap_or_default();
-        let found = place.and_then(|place| cells.iter().find(|(at, _)| *at as usize == place));
-        found.and_then(|(_, range)| self.bytes.get(range.clone())).unwrap_or_default()
-    }
-
-    fn hand_over<E>(&mut self, keys: &[Option<usize>; 3], each: &mut EachRow<'_, E>) -> Result<(), E> {
-        let mut rows = std::mem::take(&mut self.rows);
-        let [sku, resource, usage_start] = *keys;
-        rows.sort_by_cached_key(|row| {
-            order::sort_key(self.cell(row, sku), self.cell(row, resource), self.cell(row, usage_start))
-        });
-        let mut cells: Vec<(usize, &[u8])> = Vec::new();
-        for row in rows {
-            cells.clear();
-            for (place, range) in self.cells.get(row).unwrap_or_default() {
-                cells.push((*place as usize, self.bytes.get(range.clone()).unwrap_or_default()));
+impl<'a> Groups<'a> {
+    /// The next group: it ends with the row with which it has so many rows or bytes, wherever blocks end.
+    pub(super) fn next(&mut self, rows: usize, bytes: u64) -> Result<Option<Group<'a>>, WriteError> {
+        let mut group = Group { waited: self.waited, parts: Vec::new(), rows: 0 };
+        let mut group_bytes = 0;
+        while group.rows < rows && group_bytes < bytes {
+            let next = match self.ahead.take() {
+                Some(ahead) => Some(ahead),
+                None => self.blocks.next()?.map(|block| (Arc::new(block), 0)),
+            };
+            let Some((block, from)) = next else { break };
+            let mut to = from;
+            while to < block.rows && group.rows < rows && group_bytes < bytes {
+                group_bytes += block.row_bytes.get(to).map_or(0, |bytes| u64::from(*bytes));
+                (to, group.rows) = (to + 1, group.rows + 1);
             }
-            each(&cells)?;
+            if to < block.rows {
+                self.ahead = Some((Arc::clone(&block), to));
+            }
+            group.parts.push((block, from..to));
         }
-        *self = Self::default();
-        Ok(())
+        Ok((group.rows > 0).then_some(group))
     }
 }
 
-/// The compressed blocks of a waiting lane's file.
+/// Some rows that follow each other.
+pub(super) struct Group<'a> {
+    waited: &'a WaitedRows,
+    parts: Vec<(Arc<Block>, Range<usize>)>,
+    pub(super) rows: usize,
+}
+
+/// The cells of a column in a group, each text once, in the order in which they come first.
+pub(super) struct GroupColumn {
+    pub(super) texts: Texts,
+    /// One per row; none if all of them are blank.
+    pub(super) codes: Vec<u32>,
+}
+
+impl GroupColumn {
+    /// The cell of a row.
+    pub(super) fn get(&self, row: usize) -> &[u8] {
+        self.codes.get(row).map_or(&[], |code| self.texts.get(*code as usize))
+    }
+}
+
+impl Group<'_> {
+    /// The cells of one of the export's columns: the same ones, whatever blocks they waited in.
+    pub(super) fn column(&self, place: usize) -> GroupColumn {
+        let number = self.waited.numbers.get(place).copied().unwrap_or(usize::MAX);
+        let (mut dictionary, mut codes) = (Dictionary::default(), Vec::new());
+        let (mut here, mut known) = (Vec::new(), Vec::new());
+        let mut rows = 0;
+        for (block, part) in &self.parts {
+            if let Some(column) = block.column(number) {
+                codes.resize(rows, BLANK);
+                codes.reserve(self.rows - rows);
+                known.clear();
+                known.resize(Block::texts(column), BLANK);
+                for code in block.codes_of(column, part.clone(), &mut here) {
+                    let Some(known) = known.get_mut(*code as usize) else {
+                        codes.push(BLANK);
+                        continue;
+                    };
+                    if *known == BLANK {
+                        *known = dictionary.code_of(block.text(column, *code));
+                    }
+                    codes.push(*known);
+                }
+            }
+            rows += part.len();
+        }
+        if dictionary.texts.is_empty() {
+            codes.clear();
+        } else {
+            codes.resize(rows, BLANK);
+        }
+        GroupColumn { texts: dictionary.texts, codes }
+    }
+
+    /// The order in which the rows are to stand: by window as in csv.gz.
+    pub(super) fn in_order(&self, order: Order) -> Vec<u32> {
+        let mut rows: Vec<u32> = (0..self.rows as u32).collect();
+        if order == Order::Sorted {
+            let keys = self.waited.sorted_by.map(|place| place.map(|place| self.column(place)));
+            let [sku, resource, start] = &keys;
+            let keys: Vec<u128> = (0..self.rows)
+                .map(|row| sort_key(cell_of(sku, row), cell_of(resource, row), cell_of(start, row)))
+                .collect();
+            for window in rows.chunks_mut(WINDOW_ROWS) {
+                window.sort_by_key(|row| keys.get(*row as usize).copied());
+            }
+        }
+        rows
+    }
+}
+
+fn cell_of(column: &Option<GroupColumn>, row: usize) -> &[u8] {
+    column.as_ref().map_or(&[], |column| column.get(row))
+}
+
+/// The blocks of a waiting lane's file.
 struct Blocks {
     path: PathBuf,
     file: Option<BufReader<File>>,
-    packed: Vec<u8>,
-    block: Vec<u8>,
 }
 
 impl Blocks {
@@ -184,7 +219,7 @@ impl Blocks {
                 return Err(WriteError::Io { path: path.display().to_string(), doing: "opening", source });
             }
         };
-        Ok(Self { path: path.to_owned(), file, packed: Vec::new(), block: Vec::new() })
+        Ok(Self { path: path.to_owned(), file })
     }
 
     fn broken(&self) -> WriteError {
@@ -192,40 +227,20 @@ impl Blocks {
         WriteError::Io { path: self.path.display().to_string(), doing: "fetching rows that waited", source }
     }
 
-    fn next(&mut self) -> Result<Option<&[u8]>, WriteError> {
+    fn next(&mut self) -> Result<Option<Block>, WriteError> {
         let Some(file) = &mut self.file else { return Ok(None) };
-        let mut head = [0; 16];
-        match file.read_exact(&mut head) {
+        let mut length = [0; 8];
+        match file.read_exact(&mut length) {
             Ok(()) => {}
             Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(None),
             Err(_) => return Err(self.broken()),
         }
-        let (bytes, packed) = head.split_at(8);
-        let number = |text: &[u8]| {
-            usize::try_from(text.iter().rev().fold(0u64, |sum, byte| sum << 8 | u64::from(*byte)))
-        };
-        let (Ok(bytes), Ok(packed)) = (number(bytes), number(packed)) else { return Err(self.broken()) };
-        self.packed.resize(packed, 0);
-        self.block.resize(bytes, 0);
-        if file.read_exact(&mut self.packed).is_err() {
+        let length = u64::from_le_bytes(length);
+        let mut block = Vec::new();
+        let read = file.take(length.min(MOST_BLOCK)).read_to_end(&mut block);
+        if read.is_err() || block.len() as u64 != length {
             return Err(self.broken());
         }
-        match Decompressor::new().gzip_decompress(&self.packed, &mut self.block) {
-            Ok(length) if length == bytes => Ok(Some(&self.block)),
-            _ => Err(self.broken()),
-        }
+        Block::parse(block).map(Some).ok_or_else(|| self.broken())
     }
-}
-
-fn take_number(bytes: &mut &[u8]) -> Option<u64> {
-    let mut number = 0u64;
-    for shift in (0..64).step_by(7) {
-        let (byte, rest) = bytes.split_first()?;
-        *bytes = rest;
-        number |= u64::from(byte & 0x7F) << shift;
-        if byte & 0x80 == 0 {
-            return Some(number);
-        }
-    }
-    None
 }

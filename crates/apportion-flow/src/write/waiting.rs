@@ -1,75 +1,75 @@
 use super::WriteError;
-use super::pack::compress;
+use super::block::push_block;
+use super::dictionary::{BLANK, Dictionary};
 use super::text_rows::sort_keys;
 use super::waited::WaitedRows;
 use crate::plant::{self, Plant, is_planted, strikes};
 use apportion_core::columns::{ColumnId, Contract, ExportColumn, known};
-use apportion_core::line_item::{Batch, Cells};
+use apportion_core::line_item::{Batch, Cells, Texts};
 use apportion_core::mask::{Mask, Rule};
 use std::collections::HashMap;
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::PathBuf;
 
-/// Bytes of rows that are compressed together while they wait.
-const BLOCK_BYTES: usize = 256 << 10;
-/// Ends a row; columns are counted from 1.
-pub(super) const ROW_END: u64 = 0;
+/// Rows of a block when it goes to the disk: enough for its dictionaries to pay.
+const BLOCK_ROWS: usize = 4096;
+/// Bytes of a block when it goes to the disk, however few rows are in it.
+const BLOCK_BYTES: usize = 4 << 20;
+/// Texts of a dictionary of the source up to which what became of each is remembered for a batch.
+const REMEMBERED: usize = 1 << 16;
 
-/// One column that an export may have.
-struct WaitingColumn {
-    export: ExportColumn,
+/// One column that an export may have, and its cells in the present block.
+pub(super) struct WaitingColumn {
+    pub(super) export: ExportColumn,
     /// Whether a cell that isn't blank has been seen.
     filled: bool,
-    /// The last row that has a cell here: several columns of a source may have one name, the first counts.
-    row: u64,
+    pub(super) dictionary: Dictionary,
+    /// One per row; none behind the last that isn't blank.
+    pub(super) codes: Vec<u32>,
 }
 
 /// The rows of an export that can't be encoded before its last row is known: of a contract whose columns depend on
 /// the rows, or of a format that is written column by column.
 ///
-/// Until then each row waits in the spool as its cells that aren't blank, masked.
+/// Until then they wait in the spool, masked, in blocks of some rows: per column each text once, and a code per row. So
+/// a text is masked and copied once for all rows of a block, and costs as little where it is read again.
 pub struct WaitingLane {
     contract: Contract,
-    mask: Mask,
     columns: Vec<WaitingColumn>,
-    by_known: HashMap<ColumnId, usize>,
+    /// The known columns that the contract takes, the fixed ones first, with the lane's column once there is one.
+    known: Vec<(ColumnId, Rule, Option<usize>)>,
     by_name: HashMap<String, usize>,
     /// None: only the columns are of interest.
     path: Option<PathBuf>,
-    block: Vec<u8>,
+    /// Rows of the present block.
+    rows: usize,
+    /// About what its cells take in memory.
+    block_bytes: usize,
     /// Bytes on the disk.
     bytes: u64,
-    rows: u64,
-    masked: Vec<u8>,
-}
-
-/// A column of a batch, and where its cells go.
-struct Source<'a> {
-    cells: &'a Cells,
-    rule: Rule,
-    /// The lane's column, once it has one.
-    place: Option<usize>,
-    name: &'a str,
-    header: &'a str,
-    id: Option<ColumnId>,
+    coder: Coder,
 }
 
 impl WaitingLane {
     /// A lane whose rows wait in a file that is there for it alone; without one, only its columns are noted.
     pub fn new(contract: Contract, mask: Mask, path: Option<PathBuf>) -> Self {
-        let columns = contract.fixed().iter().map(|id| WaitingColumn::new(ExportColumn::known(*id)));
+        let fixed = contract.fixed();
+        let taken = known().all().filter(|(id, column)| {
+            contract != Contract::Eco && !fixed.contains(id) && contract.takes(&column.name)
+        });
+        let rule = |id| Rule::of(known().get(id));
+        let columns = fixed.iter().enumerate().map(|(place, id)| (*id, rule(*id), Some(place)));
         Self {
             contract,
-            mask,
-            columns: columns.collect(),
-            by_known: contract.fixed().iter().enumerate().map(|(place, id)| (*id, place)).collect(),
+            columns: fixed.iter().map(|id| WaitingColumn::new(ExportColumn::known(*id))).collect(),
+            known: columns.chain(taken.map(|(id, _)| (id, rule(id), None))).collect(),
             by_name: HashMap::new(),
             path,
-            block: Vec::new(),
-            bytes: 0,
             rows: 0,
-            masked: Vec::new(),
+            block_bytes: 0,
+            bytes: 0,
+            coder: Coder::new(mask),
         }
     }
 
@@ -78,116 +78,91 @@ impl WaitingLane {
     /// # Errors
     /// A disk that is full.
     pub fn append(&mut self, batch: &Batch, rows: &[u32]) -> Result<u64, WriteError> {
-        let mut sources = self.sources(batch);
+        let kept: Vec<u32>;
+        let rows = if is_planted(Plant::WriteDrop) {
+            kept = rows.iter().copied().filter(|_| !strikes(Plant::WriteDrop)).collect();
+            &kept
+        } else {
+            rows
+        };
         let payers = batch.column(known().well_known().payer_account);
-        let mut written = 0;
-        for row in rows {
-            if strikes(Plant::WriteDrop) {
-                continue;
-            }
-            self.rows += 1;
-            for source in &mut sources {
-                self.append_cell(source, *row as usize, payers);
-            }
-            push_number(&mut self.block, ROW_END);
-            if self.block.len() >= BLOCK_BYTES {
-                written += self.flush()?;
-            }
+        // What a mask makes of a text depends on the row by its payer alone.
+        for run in rows.chunk_by(|left, right| payers.get(*left as usize) == payers.get(*right as usize)) {
+            let payer = run.first().map_or(&[][..], |row| payers.get(*row as usize));
+            self.append_run(batch, run, payer);
         }
-        Ok(written)
+        if self.rows >= BLOCK_ROWS || self.block_bytes >= BLOCK_BYTES { self.flush() } else { Ok(0) }
     }
 
-    /// The batch's columns that the contract takes, the fixed ones first.
-    fn sources<'a>(&self, batch: &'a Batch) -> Vec<Source<'a>> {
-        let mut sources = Vec::new();
-        for id in self.contract.fixed() {
-            sources.push(self.known_source(batch, *id));
-        }
-        if self.contract != Contract::Eco {
-            for (id, column) in known().all() {
-                if !self.contract.fixed().contains(&id) && self.contract.takes(&column.name) {
-                    sources.push(self.known_source(batch, id));
+    /// Appends rows that have the same payer.
+    fn append_run(&mut self, batch: &Batch, rows: &[u32], payer: &[u8]) {
+        for at in 0..self.known.len() {
+            let Some((id, rule, place)) = self.known.get(at).copied() else { continue };
+            let cells = batch.column(id);
+            if !cells.is_blank() {
+                let column = place.and_then(|place| self.columns.get_mut(place));
+                if self.coder.code(cells, rows, rule, payer, column.map(|column| &mut column.dictionary)) {
+                    let place = place.unwrap_or_else(|| self.new_column(ExportColumn::known(id)));
+                    if let Some(known) = self.known.get_mut(at) {
+                        known.2 = Some(place);
+                    }
+                    self.take_codes(place);
                 }
             }
-            for other in batch.other.iter().filter(|other| self.contract.takes(&other.name)) {
-                let rule = Rule::of_other(&other.name);
-                let place = self.by_name.get(&*other.name).copied();
-                sources.push(Source {
-                    cells: &other.cells,
-                    rule,
-                    place,
-                    name: &other.name,
-                    header: &other.header,
-                    id: None,
-                });
+        }
+        if self.contract != Contract::Eco {
+            for other in batch.other.iter().filter(|other| !other.cells.is_blank()) {
+                if self.contract.takes(&other.name) {
+                    let (rule, place) =
+                        (Rule::of_other(&other.name), self.by_name.get(&*other.name).copied());
+                    let column = place.and_then(|place| self.columns.get_mut(place));
+                    let dictionary = column.map(|column| &mut column.dictionary);
+                    if self.coder.code(&other.cells, rows, rule, payer, dictionary) {
+                        let place = place.unwrap_or_else(|| self.new_other(&other.name, &other.header));
+                        self.take_codes(place);
+                    }
+                }
             }
         }
-        sources.retain(|source| !source.cells.is_blank());
-        sources
+        self.rows += rows.len();
     }
 
-    fn known_source<'a>(&self, batch: &'a Batch, id: ColumnId) -> Source<'a> {
-        let column = known().get(id);
-        let place = self.by_known.get(&id).copied();
-        Source {
-            cells: batch.column(id),
-            rule: Rule::of(column),
-            place,
-            name: &column.name,
-            header: "",
-            id: Some(id),
+    /// Gives a column the codes of the rows that are being appended. Several columns of a source may have one name: the
+    /// first cell that isn't blank counts.
+    fn take_codes(&mut self, place: usize) {
+        let Some(column) = self.columns.get_mut(place) else { return };
+        column.filled = true;
+        if self.coder.fresh.texts.len() > 0 {
+            column.dictionary = std::mem::take(&mut self.coder.fresh);
         }
+        if column.codes.len() <= self.rows {
+            column.codes.resize(self.rows, BLANK);
+            column.codes.extend_from_slice(&self.coder.codes);
+        } else {
+            for (there, code) in column.codes.iter_mut().skip(self.rows).zip(&self.coder.codes) {
+                if *there == BLANK {
+                    *there = *code;
+                }
+            }
+        }
+        column.dictionary.cells = column.codes.len();
+        self.block_bytes += self.coder.codes.len() * size_of::<u32>() + self.coder.bytes;
     }
 
-    fn append_cell(&mut self, source: &mut Source<'_>, row: usize, payers: &Cells) {
-        let cell = source.cells.get(row);
-        if cell.is_empty() {
-            return;
-        }
-        let rule = if is_planted(Plant::MaskSkip) { Rule::Keep } else { source.rule };
-        let mut masked = std::mem::take(&mut self.masked);
-        let cell = self.mask.apply(rule, cell, payers.get(row), &mut masked);
-        if !cell.is_empty() {
-            let place =
-                *source.place.get_or_insert_with(|| self.new_column(source.name, source.header, source.id));
-            let column = &mut self.columns[place];
-            if column.row != self.rows {
-                column.row = self.rows;
-                column.filled = true;
-                push_number(&mut self.block, place as u64 + 1);
-                push_number(&mut self.block, cell.len() as u64);
-                self.block.extend_from_slice(cell);
-            }
-        }
-        self.masked = masked;
-    }
-
-    fn new_column(&mut self, name: &str, header: &str, id: Option<ColumnId>) -> usize {
-        let there = match id {
-            Some(id) => self.by_known.get(&id),
-            None => self.by_name.get(name),
-        };
-        if let Some(place) = there {
-            return *place;
-        }
-        let place = self.columns.len();
-        let export = match id {
-            Some(id) => {
-                self.by_known.insert(id, place);
-                ExportColumn::known(id)
-            }
-            None => {
-                self.by_name.insert(name.to_owned(), place);
-                ExportColumn::other(name, header)
-            }
-        };
-        self.columns.push(WaitingColumn::new(export));
+    fn new_other(&mut self, name: &str, header: &str) -> usize {
+        let place = self.new_column(ExportColumn::other(name, header));
+        self.by_name.insert(name.to_owned(), place);
         place
+    }
+
+    fn new_column(&mut self, export: ExportColumn) -> usize {
+        self.columns.push(WaitingColumn::new(export));
+        self.columns.len() - 1
     }
 
     /// Bytes of rows that wait in memory.
     pub fn waiting_bytes(&self) -> usize {
-        self.block.len()
+        self.block_bytes
     }
 
     /// Moves the rows that wait in memory to the disk; returns how many bytes they became.
@@ -195,29 +170,32 @@ impl WaitingLane {
     /// # Errors
     /// A disk that is full.
     pub fn flush(&mut self) -> Result<u64, WriteError> {
-        let Some(path) = self.path.as_deref().filter(|_| !self.block.is_empty()) else {
-            self.block.clear();
-            return Ok(0);
-        };
-        let mut packed = (self.block.len() as u64).to_le_bytes().to_vec();
-        packed.extend_from_slice(&[0; 8]);
-        compress(&self.block, &mut packed)?;
-        let length = (packed.len() - 16) as u64;
-        packed[8..16].copy_from_slice(&length.to_le_bytes());
+        let rows = std::mem::take(&mut self.rows);
+        self.block_bytes = 0;
+        let mut block = Vec::new();
+        if self.path.is_some() && rows > 0 {
+            push_block(&mut block, rows, &self.columns);
+        }
+        for column in &mut self.columns {
+            column.codes.clear();
+            if column.dictionary.texts.len() > 0 {
+                column.dictionary = Dictionary::default();
+            }
+        }
+        let Some(path) = self.path.as_deref().filter(|_| rows > 0) else { return Ok(0) };
         plant::write_point();
         OpenOptions::new()
             .create(true)
             .append(true)
             .open(path)
-            .and_then(|mut file| file.write_all(&packed))
+            .and_then(|mut file| file.write_all(&block))
             .map_err(|source| WriteError::Io {
-                path: path.display().to_string(),
-                doing: "keeping rows that wait",
-                source,
-            })?;
-        self.block.clear();
-        self.bytes += packed.len() as u64;
-        Ok(packed.len() as u64)
+            path: path.display().to_string(),
+            doing: "keeping rows that wait",
+            source,
+        })?;
+        self.bytes += block.len() as u64;
+        Ok(block.len() as u64)
     }
 
     /// After the last row: the export's columns are known, and its rows can be read.
@@ -230,7 +208,7 @@ impl WaitingLane {
     ) -> Result<WaitedRows, WriteError> {
         reserve(self.flush()?)?;
         if self.contract != Contract::Eco && strikes(Plant::ColumnStray) {
-            self.new_column("resource_tags_user_planted", "resourceTags/user:planted", None);
+            self.new_other("resource_tags_user_planted", "resourceTags/user:planted");
         }
         let fixed = self.contract.fixed().len();
         let mut order: Vec<usize> = (fixed..self.columns.len()).collect();
@@ -240,11 +218,17 @@ impl WaitingLane {
             places[*column] = fixed + place;
         }
         let in_order = || (0..fixed).chain(order.iter().copied()).map(|column| &self.columns[column]);
+        let place_of = |key: ColumnId| {
+            let (_, _, column) = self.known.iter().find(|(id, _, _)| *id == key)?;
+            column.and_then(|column| places.get(column)).copied()
+        };
+        let columns = known().well_known();
         Ok(WaitedRows {
             columns: in_order().map(|column| column.export.clone()).collect(),
             filled: in_order().map(|column| column.filled).collect(),
-            keys: sort_keys(|key| self.by_known.get(&key).map(|column| places[*column])),
-            places,
+            keys: sort_keys(place_of),
+            sorted_by: [columns.sku, columns.resource_id, columns.usage_start].map(place_of),
+            numbers: (0..fixed).chain(order.iter().copied()).collect(),
             path: self.path.unwrap_or_default(),
             bytes: self.bytes,
         })
@@ -253,15 +237,134 @@ impl WaitingLane {
 
 impl WaitingColumn {
     fn new(export: ExportColumn) -> Self {
-        Self { export, filled: false, row: 0 }
+        Self { export, filled: false, dictionary: Dictionary::default(), codes: Vec::new() }
     }
 }
 
-/// LEB128.
-fn push_number(out: &mut Vec<u8>, mut number: u64) {
-    while number >= 0x80 {
-        out.push(number as u8 | 0x80);
-        number >>= 7;
+/// Turns cells of a batch into codes of a column's dictionary.
+struct Coder {
+    mask: Mask,
+    /// The codes of the present rows.
+    codes: Vec<u32>,
+    /// Bytes of texts that came with them.
+    bytes: usize,
+    /// The texts of a column that isn't there yet.
+    fresh: Dictionary,
+    /// For each code of the source's dictionary the turn in which it was met last, and what it became.
+    met: Vec<(u32, u32)>,
+    turn: u32,
+    masked: Vec<u8>,
+}
+
+impl Coder {
+    fn new(mask: Mask) -> Self {
+        Self {
+            mask,
+            codes: Vec::new(),
+            bytes: 0,
+            fresh: Dictionary::default(),
+            met: Vec::new(),
+            turn: 0,
+            masked: Vec::new(),
+        }
     }
-    out.push(number as u8);
+
+    /// Codes the cells of some rows with the same payer; false if all of them are blank. Without a dictionary the texts
+    /// go into a fresh one.
+    fn code(
+        &mut self,
+        cells: &Cells,
+        rows: &[u32],
+        rule: Rule,
+        payer: &[u8],
+        dictionary: Option<&mut Dictionary>,
+    ) -> bool {
+        self.codes.clear();
+        self.bytes = 0;
+        let mut fresh = std::mem::take(&mut self.fresh);
+        let none = dictionary.is_none();
+        let dictionary = match dictionary {
+            Some(there) => there,
+            None => &mut fresh,
+        };
+        let rule = if is_planted(Plant::MaskSkip) { Rule::Keep } else { rule };
+        match cells {
+            Cells::Blank => {}
+            Cells::Coded { codes, texts } if texts.len() <= REMEMBERED => {
+                self.code_by_text(codes, texts, rows, rule, payer, dictionary);
+            }
+            _ => self.code_by_row(cells, rows, rule, payer, dictionary),
+        }
+        if none && fresh.texts.len() > 0 {
+            self.fresh = fresh;
+        }
+        self.codes.iter().any(|code| *code != BLANK)
+    }
+
+    fn code_by_text(
+        &mut self,
+        codes: &[u32],
+        texts: &Texts,
+        rows: &[u32],
+        rule: Rule,
+        payer: &[u8],
+        dictionary: &mut Dictionary,
+    ) {
+        if self.turn == u32::MAX {
+            self.met.clear();
+            self.turn = 0;
+        }
+        self.turn += 1;
+        if self.met.len() < texts.len() {
+            self.met.resize(texts.len(), (0, BLANK));
+        }
+        for row in rows {
+            let source = codes.get(*row as usize).copied().unwrap_or(BLANK) as usize;
+            let code = match self.met.get(source) {
+                Some((turn, code)) if *turn == self.turn => *code,
+                _ => {
+                    let code = self.code_of(texts.get(source), rule, payer, dictionary);
+                    if let Some(met) = self.met.get_mut(source) {
+                        *met = (self.turn, code);
+                    }
+                    code
+                }
+            };
+            self.codes.push(code);
+        }
+    }
+
+    fn code_by_row(
+        &mut self,
+        cells: &Cells,
+        rows: &[u32],
+        rule: Rule,
+        payer: &[u8],
+        dictionary: &mut Dictionary,
+    ) {
+        let mut last: (&[u8], u32) = (&[], BLANK);
+        for row in rows {
+            let cell = cells.get(*row as usize);
+            if cell != last.0 {
+                last = (cell, self.code_of(cell, rule, payer, dictionary));
+            }
+            self.codes.push(last.1);
+        }
+    }
+
+    fn code_of(&mut self, cell: &[u8], rule: Rule, payer: &[u8], dictionary: &mut Dictionary) -> u32 {
+        if cell.is_empty() {
+            return BLANK;
+        }
+        let cell = self.mask.apply(rule, cell, payer, &mut self.masked);
+        if cell.is_empty() {
+            return BLANK;
+        }
+        let (texts, seen) = (dictionary.texts.len(), dictionary.cells + self.codes.len());
+        let code = dictionary.likely_code_of(cell, seen);
+        if code as usize == texts {
+            self.bytes += cell.len() + size_of::<u32>();
+        }
+        code
+    }
 }

@@ -1,0 +1,52 @@
+//! Independent tasks on several threads, their results in the tasks' order.
+//!
+//! What comes in: a number of tasks, and what does one. What goes out: one result per task. What it must never do: let
+//! the number of threads, or which of them is faster, change a result.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Does tasks 0 to `tasks` - 1 on at most so many threads, this one among them. None if one of the others panicked.
+pub(crate) fn on_threads<R: Send>(
+    threads: usize,
+    tasks: usize,
+    work: impl Fn(usize) -> R + Sync,
+) -> Option<Vec<R>> {
+    let next = AtomicUsize::new(0);
+    let do_some = || {
+        let mut done = Vec::new();
+        loop {
+            let task = next.fetch_add(1, Ordering::Relaxed);
+            if task >= tasks {
+                return done;
+            }
+            done.push((task, work(task)));
+        }
+    };
+    let mut done = std::thread::scope(|scope| {
+        let others: Vec<_> = (1..threads.min(tasks)).map(|_| scope.spawn(do_some)).collect();
+        let mut done = Some(do_some());
+        for other in others {
+            let more = other.join().ok();
+            done = done.zip(more).map(|(mut done, mut more)| {
+                done.append(&mut more);
+                done
+            });
+        }
+        done
+    })?;
+    done.sort_by_key(|(task, _)| *task);
+    Some(done.into_iter().map(|(_, result)| result).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_come_in_the_tasks_order() {
+        for threads in [0, 1, 3, 9] {
+            assert_eq!(on_threads(threads, 5, |task| task * 2), Some(vec![0, 2, 4, 6, 8]));
+            assert_eq!(on_threads(threads, 0, |task| task), Some(Vec::new()));
+        }
+    }
+}
