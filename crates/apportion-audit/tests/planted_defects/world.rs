@@ -157,7 +157,7 @@ impl World {
         let representation = json!([{"column": "savings_plan_savings_plan_rate", "difference": difference,
             "not_represented": 0}]);
         let key = shape.key.map(|key| sha256(&[b"apportion mask key fingerprint\0", key].concat()));
-        json!({"proof": "apportion customer proof", "format_version": 2, "customer": customer,
+        json!({"proof": "apportion customer proof", "format_version": 3, "customer": customer,
             "accounts": [{"id": account(customer), "from": null, "to": null}], "linked_account": null,
             "report_id": shape.report(customer), "assembly_id": assembly(customer), "billing_period": PERIOD,
             "contract": shape.contract, "layout": shape.layout, "format": shape.format, "header": shape.header,
@@ -198,7 +198,7 @@ impl World {
         names.sort();
         let columns: Vec<Value> =
             names.iter().map(|name| json!({"name": name, "type": "string", "files": 2})).collect();
-        let proof = json!({"proof": "apportion master proof", "format_version": 2, "source": "main", "report": "rpt",
+        let proof = json!({"proof": "apportion master proof", "format_version": 3, "source": "main", "report": "rpt",
             "kind": "cur1-csv", "billing_period": PERIOD, "source_assembly_id": "20261101T000000Z",
             "source_version": version, "source_objects": objects, "delivery_id": "D",
             "source_totals": totals(shape, &(0..8).collect::<Vec<_>>(), false),

@@ -193,13 +193,11 @@ mod tests {
     use proptest::prelude::*;
 
     type Rows = Vec<Vec<Vec<u8>>>;
+    /// A line and the cell that was asked for.
+    type Line = (Vec<u8>, Vec<u8>);
 
     /// The lines, each with the cell at a place.
-    fn lines(
-        text: &[u8],
-        width: usize,
-        wanted: Option<usize>,
-    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, LineProblem> {
+    fn lines(text: &[u8], width: usize, wanted: Option<usize>) -> Result<Vec<Line>, LineProblem> {
         let mut lines = CanonicalLines::new(text, width, wanted);
         let mut all = Vec::new();
         while let Some(line) = lines.next_line()? {
