@@ -16,6 +16,6 @@ pub mod run;
 pub mod source;
 pub mod split;
 pub mod storage;
-pub mod write;
 mod threads;
+pub mod write;
 mod zip_text;

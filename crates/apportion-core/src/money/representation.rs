@@ -202,7 +202,8 @@ mod tests {
         let long = "123456789012345678901234567890123456789e1";
         let widest = "99999999999999999999999999999999999999";
         for texts in [&[long, long][..], &[widest, widest, "0.1"], &["1e40", "-1e40", "3e-60"]] {
-            let (one, number) = (sum_of(texts), |text: &str| Number::parse(text.as_bytes()).unwrap().unwrap());
+            let (one, number) =
+                (sum_of(texts), |text: &str| Number::parse(text.as_bytes()).unwrap().unwrap());
             let mut many = DifferenceSum::default();
             for text in texts {
                 many.add(text.parse().unwrap(), &number(text), u64::MAX);

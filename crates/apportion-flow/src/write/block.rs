@@ -154,9 +154,7 @@ impl Block {
         let code = code as usize;
         let start = code.checked_sub(1).and_then(|before| column.ends.get(before)).copied().unwrap_or(0);
         let Some(end) = column.ends.get(code) else { return &[] };
-        self.data
-            .get(column.texts + start as usize..column.texts + *end as usize)
-            .unwrap_or_default()
+        self.data.get(column.texts + start as usize..column.texts + *end as usize).unwrap_or_default()
     }
 
     /// The codes of some rows, in `codes`.
@@ -173,7 +171,9 @@ impl Block {
         match column.width {
             Width::One => codes.resize(rows.len(), number(written).wrapping_sub(1)),
             Width::Bytes(1) => codes.extend(part(1).iter().map(|code| u32::from(*code).wrapping_sub(1))),
-            Width::Bytes(width) => codes.extend(part(width).chunks_exact(width).map(|code| number(code).wrapping_sub(1))),
+            Width::Bytes(width) => {
+                codes.extend(part(width).chunks_exact(width).map(|code| number(code).wrapping_sub(1)))
+            }
         }
         codes
     }

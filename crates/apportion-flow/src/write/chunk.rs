@@ -212,7 +212,8 @@ impl Values {
         let used = (0..counts.len()).filter(|place| is_value(*place) && counts.get(*place) > Some(&0));
         let used: Vec<usize> = used.collect();
         let size = |place: &usize| self.plain.get(*place).len() as u64;
-        let plain: u64 = used.iter().map(|place| size(place) * counts.get(*place).copied().unwrap_or(0)).sum();
+        let plain: u64 =
+            used.iter().map(|place| size(place) * counts.get(*place).copied().unwrap_or(0)).sum();
         let bits = bits_of(used.len());
         let coded = used.iter().map(size).sum::<u64>() + rows.len() as u64 * u64::from(bits) / 8;
         if used.is_empty() || coded > plain {
@@ -323,8 +324,12 @@ impl Pages {
     fn write_dictionary(&mut self, values: &[u8], count: usize) -> Result<(), ParquetError> {
         self.dictionary = true;
         let buf = self.compress(values)?;
-        let page =
-            Page::DictionaryPage { buf, num_values: count as u32, encoding: Encoding::PLAIN, is_sorted: false };
+        let page = Page::DictionaryPage {
+            buf,
+            num_values: count as u32,
+            encoding: Encoding::PLAIN,
+            is_sorted: false,
+        };
         self.write(page, values.len()).map(|_| ())
     }
 
@@ -385,11 +390,8 @@ impl Pages {
         values: &Values,
         description: ColumnDescPtr,
     ) -> Result<(Bytes, ColumnCloseResult), ParquetError> {
-        let data = PageEncodingStats {
-            page_type: PageType::DATA_PAGE,
-            encoding: self.encoding,
-            count: self.pages,
-        };
+        let data =
+            PageEncodingStats { page_type: PageType::DATA_PAGE, encoding: self.encoding, count: self.pages };
         let (mut encodings, mut told) = (vec![Encoding::PLAIN, Encoding::RLE], Vec::new());
         if self.dictionary {
             encodings.push(Encoding::RLE_DICTIONARY);
