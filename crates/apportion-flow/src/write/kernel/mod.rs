@@ -12,6 +12,7 @@
 mod dictionary;
 mod groups;
 mod shared;
+mod spans;
 
 #[cfg(test)]
 mod tests;
@@ -29,6 +30,7 @@ use apportion_core::mask::{Mask, Rule, Sight};
 use dictionary::{Encoded, push_slice};
 use groups::Groups;
 use shared::Keeper;
+use spans::Spans;
 use std::ops::Range;
 
 const COMMAS: [u8; 256] = [b','; 256];
@@ -51,6 +53,7 @@ pub struct Kernel {
     finder: Mask,
     encoded: Vec<Option<Encoded>>,
     groups: Groups,
+    spans: Spans,
     keeper: Keeper,
 }
 
@@ -119,13 +122,14 @@ impl Kernel {
             finder: Mask::faithful(),
             encoded: columns.iter().map(|_| None).collect(),
             groups: Groups::default(),
+            spans: Spans::default(),
             keeper: Keeper::new(limit),
         }
     }
 
     /// Looks a batch through: what can be done once per distinct text is done here.
     pub fn prepare<'a>(&'a mut self, batch: &'a Batch) -> Prepared<'a> {
-        let Self { columns, shared, finder, encoded, groups, keeper } = self;
+        let Self { columns, shared, finder, encoded, groups, spans, keeper } = self;
         let cells = columns.iter().map(|(id, rule, key)| (batch.column(*id), *rule, *key));
         for ((cells, rule, key), encoded) in cells.clone().zip(encoded.iter_mut()) {
             if let Cells::Coded { texts, .. } = cells
@@ -155,7 +159,13 @@ impl Kernel {
             payers: batch.column(known().well_known().payer_account),
         };
         if shared.start < shared.end {
-            prepared.texts = groups.texts(&mut Middle { prepared: &prepared, finder, keeper }, batch.rows);
+            let mut middle = Middle { prepared: &prepared, finder, keeper };
+            let limit = middle.keeper.limit();
+            let texts = match spans.texts(&mut middle, batch.rows, limit) {
+                Some(texts) => texts,
+                None => groups.texts(&mut middle, batch.rows),
+            };
+            prepared.texts = texts;
         }
         prepared
     }

@@ -61,6 +61,11 @@ impl Keeper {
         }
     }
 
+    /// The most bytes that are kept.
+    pub(super) fn limit(&self) -> usize {
+        self.limit
+    }
+
     /// The id of a text, which is kept from now on; None where there is no room for it.
     pub(super) fn keep(&mut self, text: &[u8]) -> Option<TextId> {
         let hash = xxh3_64(text);

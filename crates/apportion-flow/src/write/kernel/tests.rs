@@ -1,5 +1,6 @@
 use super::super::window::Window;
 use super::*;
+use apportion_core::csv::{Limits, split_records};
 use apportion_core::line_item::{Block, Texts};
 use apportion_model::{AccountId, CustomerId};
 use proptest::prelude::*;
@@ -47,6 +48,8 @@ enum Held {
     Field,
     /// With the dictionary of the batch before, as far as it goes.
     Coded,
+    /// As a field of the records of a CSV; then all columns are.
+    Record,
 }
 
 type Rows = Vec<Vec<String>>;
@@ -57,7 +60,8 @@ fn batches() -> impl Strategy<Value = Vec<(Rows, Vec<Held>)>> {
     let mixed = (rows(), prop::collection::vec(held, NAMES.len()));
     // All coded, as Parquet gives them: only then are rows grouped by their codes.
     let coded = rows().prop_map(|rows| (rows, vec![Held::Coded; NAMES.len()]));
-    prop::collection::vec(prop_oneof![mixed, coded], 1..4)
+    let records = rows().prop_map(|rows| (rows, vec![Held::Record; NAMES.len()]));
+    prop::collection::vec(prop_oneof![mixed, coded, records], 1..4)
 }
 
 /// A dictionary that grows by making a new one, as a new row group does, or stays.
@@ -76,8 +80,26 @@ fn coded(cells: &[&[u8]], before: &mut Arc<Texts>) -> Cells {
     Cells::Coded { codes: cells.iter().map(code).collect(), texts: Arc::clone(before) }
 }
 
+/// The rows as they are read from a CSV.
+fn records(rows: &Rows) -> Block {
+    let mut block = Block { width: NAMES.len(), ..Block::default() };
+    for row in rows {
+        for (place, cell) in row.iter().enumerate() {
+            if place > 0 {
+                block.bytes.push(b',');
+            }
+            push_cell(&mut block.bytes, cell.as_bytes());
+        }
+        block.bytes.push(b'\n');
+    }
+    let limits = Limits::default();
+    split_records(&mut block.bytes, 0, true, block.width, usize::MAX, &limits, &mut block.bounds).unwrap();
+    block
+}
+
 fn batch(rows: &Rows, held: &[Held], dictionaries: &mut [Arc<Texts>]) -> Batch {
     let mut all = vec![Cells::Blank; known().count()];
+    let records = Arc::new(records(rows));
     for (place, id) in columns().into_iter().enumerate() {
         let cells: Vec<&[u8]> = rows.iter().map(|row| row[place].as_bytes()).collect();
         if cells.iter().all(|cell| cell.is_empty()) {
@@ -85,6 +107,7 @@ fn batch(rows: &Rows, held: &[Held], dictionaries: &mut [Arc<Texts>]) -> Batch {
         }
         all[id.index()] = match held[place] {
             Held::Coded => coded(&cells, &mut dictionaries[place]),
+            Held::Record => Cells::Field { block: Arc::clone(&records), field: place as u32 },
             Held::Plain => {
                 let mut texts = Texts::default();
                 cells.iter().for_each(|cell| texts.push(cell));
@@ -185,7 +208,7 @@ fn rows_of_one_sku_name_one_text() {
     let rows = vec![of_sku("s1", "1"), of_sku("s2", "2"), of_sku("s1", "3")];
     let mut kernel = Kernel::new(&columns(), 1 << 20);
     let mut dictionaries = vec![Arc::new(Texts::default()); NAMES.len()];
-    for held in [Held::Coded, Held::Plain] {
+    for held in [Held::Coded, Held::Plain, Held::Record] {
         let batch = batch(&rows, &[held; 13], &mut dictionaries);
         let prepared = kernel.prepare(&batch);
         let ids: Vec<TextId> = prepared.texts.iter().map(|text| text.unwrap().id).collect();
