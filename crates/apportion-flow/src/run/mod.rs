@@ -10,6 +10,8 @@ mod delivery;
 mod exports;
 mod held;
 mod lanes;
+#[cfg(test)]
+mod parquet_tests;
 mod payers;
 pub mod periods;
 mod proofs;

@@ -11,7 +11,7 @@ use crate::split::{Splitter, Watch};
 use crate::storage::Bucket;
 use crate::timings::{Meter, Stage};
 use crate::write::{
-    Gzip, Kernel, Level, Order, Packed, Packer, Packing, Prepared, Spool, SpooledFile, UnassignedLane,
+    Gzip, Kernel, Level, Order, Packed, Packer, Packing, Spool, SpooledFile, UnassignedLane,
     WaitedRows, Window, header_line, write_parquet,
 };
 use apportion_core::columns::{Contract, ExportColumn};
@@ -164,6 +164,8 @@ struct Writing<'p, 'e, 'r, 's> {
     packer: Packer<'s, CheckedFile>,
     /// Writes the rows of all exports whose columns are fixed.
     kernel: Kernel,
+    /// The rows of the present batch that go straight into a window, each with its lane.
+    direct_rows: Vec<(u32, u32)>,
     /// Windows that are full and not yet handed over.
     full: Vec<(usize, Window, Packing)>,
     spool: Option<Spool>,
@@ -223,6 +225,7 @@ impl<'p, 'e, 'r, 's> Writing<'p, 'e, 'r, 's> {
             unassigned_packing,
             packer,
             kernel: Kernel::new(Contract::Eco.fixed(), (request.memory / SHARED_PART) as usize),
+            direct_rows: Vec::new(),
             full: Vec::new(),
             spool,
             unassigned_files: Vec::new(),
@@ -263,36 +266,38 @@ impl<'p, 'e, 'r, 's> Writing<'p, 'e, 'r, 's> {
     }
 
     fn hand_over_all(&mut self, batch: &Batch, splitter: &Splitter) -> Result<(), RunError> {
-        let mut prepared = None;
+        self.direct_rows.clear();
         for place in 0..self.lanes.len() {
             let rows = splitter.rows_of(self.exports[place].share);
-            if !rows.is_empty() {
-                self.hand_over(place, batch, rows, &mut prepared)?;
+            match &mut self.lanes[place] {
+                Some(Lane::Direct(_)) => {
+                    self.direct_rows.extend(rows.iter().map(|row| (*row, place as u32)));
+                }
+                Some(Lane::Waiting(lane)) if !rows.is_empty() => {
+                    let bytes = lane.append(batch, rows)?;
+                    self.spool.as_mut().map_or(Ok(()), |spool| spool.reserve(bytes))?;
+                }
+                Some(Lane::Waiting(_) | Lane::Written) | None => {}
             }
         }
+        self.write_direct_rows(batch);
         self.hand_over_unassigned(batch, splitter)
     }
 
-    fn hand_over<'b>(
-        &mut self,
-        place: usize,
-        batch: &'b Batch,
-        rows: &[u32],
-        prepared: &mut Option<Prepared<'b>>,
-    ) -> Result<(), RunError> {
-        match self.lanes.get_mut(place).and_then(Option::as_mut) {
-            Some(Lane::Direct(lane)) => {
-                // Once for all exports.
-                let prepared = prepared.get_or_insert_with(|| self.kernel.prepare(batch));
-                lane.append(prepared, rows, &mut |window, packing| self.full.push((place, window, packing)));
-            }
-            Some(Lane::Waiting(lane)) => {
-                let bytes = lane.append(batch, rows)?;
-                self.spool.as_mut().map_or(Ok(()), |spool| spool.reserve(bytes))?;
-            }
-            Some(Lane::Written) | None => {}
+    /// Row after row, whoever's it is: so each column is read from one end to the other.
+    fn write_direct_rows(&mut self, batch: &Batch) {
+        if self.direct_rows.is_empty() {
+            return;
         }
-        Ok(())
+        self.direct_rows.sort_unstable();
+        let prepared = self.kernel.prepare(batch);
+        for (row, place) in &self.direct_rows {
+            let place = *place as usize;
+            if let Some(Lane::Direct(lane)) = &mut self.lanes[place] {
+                let full = lane.append(&prepared, *row as usize);
+                self.full.extend(full.map(|(window, packing)| (place, window, packing)));
+            }
+        }
     }
 
     /// Hands the full windows over to whichever thread is free.

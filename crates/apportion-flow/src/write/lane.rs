@@ -44,17 +44,15 @@ impl ExportLane {
         Self { packing, mask, columns, window: Window::default(), scratch: Scratch::default() }
     }
 
-    /// Writes rows of a batch; `full` gets each window that is full with them.
-    pub fn append(&mut self, batch: &Prepared<'_>, rows: &[u32], full: &mut dyn FnMut(Window, Packing)) {
-        for row in rows {
-            if strikes(Plant::WriteDrop) {
-                continue;
-            }
-            batch.write(*row as usize, &self.mask, &mut self.scratch, &mut self.window);
-            if self.window.is_full() {
-                full(std::mem::take(&mut self.window), self.packing.clone());
-            }
+    /// Writes a row of a batch; a window that is full with it comes back.
+    #[inline]
+    pub fn append(&mut self, batch: &Prepared<'_>, row: usize) -> Option<(Window, Packing)> {
+        if strikes(Plant::WriteDrop) {
+            return None;
         }
+        batch.write(row, &self.mask, &mut self.scratch, &mut self.window);
+        let full = self.window.is_full();
+        full.then(|| (std::mem::take(&mut self.window), self.packing.clone()))
     }
 
     /// The export's columns.

@@ -24,6 +24,8 @@ pub(super) struct WaitingColumn {
     pub(super) export: ExportColumn,
     /// Whether a cell that isn't blank has been seen.
     filled: bool,
+    /// The row that gave it its header, counted over the whole lane.
+    named_by: u64,
     pub(super) dictionary: Dictionary,
     /// One per row; none behind the last that isn't blank.
     pub(super) codes: Vec<u32>,
@@ -42,8 +44,9 @@ pub struct WaitingLane {
     by_name: HashMap<String, usize>,
     /// None: only the columns are of interest.
     path: Option<PathBuf>,
-    /// Rows of the present block.
+    /// Rows of the present block, and of those before it.
     rows: usize,
+    rows_before: u64,
     /// About what its cells take in memory.
     block_bytes: usize,
     /// Bytes on the disk.
@@ -67,6 +70,7 @@ impl WaitingLane {
             by_name: HashMap::new(),
             path,
             rows: 0,
+            rows_before: 0,
             block_bytes: 0,
             bytes: 0,
             coder: Coder::new(mask),
@@ -87,7 +91,12 @@ impl WaitingLane {
         };
         let payers = batch.column(known().well_known().payer_account);
         // What a mask makes of a text depends on the row by its payer alone.
-        for run in rows.chunk_by(|left, right| payers.get(*left as usize) == payers.get(*right as usize)) {
+        let same_payer = |left: &u32, right: &u32| match payers {
+            Cells::Blank => true,
+            Cells::Coded { codes, .. } => codes.get(*left as usize) == codes.get(*right as usize),
+            _ => payers.get(*left as usize) == payers.get(*right as usize),
+        };
+        for run in rows.chunk_by(same_payer) {
             let payer = run.first().map_or(&[][..], |row| payers.get(*row as usize));
             self.append_run(batch, run, payer);
         }
@@ -118,7 +127,10 @@ impl WaitingLane {
                     let column = place.and_then(|place| self.columns.get_mut(place));
                     let dictionary = column.map(|column| &mut column.dictionary);
                     if self.coder.code(&other.cells, rows, rule, payer, dictionary) {
-                        let place = place.unwrap_or_else(|| self.new_other(&other.name, &other.header));
+                        let row = self.coder.codes.iter().take_while(|code| **code == BLANK).count();
+                        let row = self.rows_before + (self.rows + row) as u64;
+                        let place = place.unwrap_or_else(|| self.new_other(&other.name, &other.header, row));
+                        self.name_by(place, &other.name, &other.header, row);
                         self.take_codes(place);
                     }
                 }
@@ -149,10 +161,22 @@ impl WaitingLane {
         self.block_bytes += self.coder.codes.len() * size_of::<u32>() + self.coder.bytes;
     }
 
-    fn new_other(&mut self, name: &str, header: &str) -> usize {
+    fn new_other(&mut self, name: &str, header: &str, row: u64) -> usize {
         let place = self.new_column(ExportColumn::other(name, header));
         self.by_name.insert(name.to_owned(), place);
+        if let Some(column) = self.columns.get_mut(place) {
+            column.named_by = row;
+        }
         place
+    }
+
+    /// Columns of a source that have one name may have several headers: that of the first row's cell counts, in whatever
+    /// batch it came.
+    fn name_by(&mut self, place: usize, name: &str, header: &str, row: u64) {
+        if let Some(column) = self.columns.get_mut(place).filter(|column| row < column.named_by) {
+            column.named_by = row;
+            column.export = ExportColumn::other(name, header);
+        }
     }
 
     fn new_column(&mut self, export: ExportColumn) -> usize {
@@ -171,6 +195,7 @@ impl WaitingLane {
     /// A disk that is full.
     pub fn flush(&mut self) -> Result<u64, WriteError> {
         let rows = std::mem::take(&mut self.rows);
+        self.rows_before += rows as u64;
         self.block_bytes = 0;
         let mut block = Vec::new();
         if self.path.is_some() && rows > 0 {
@@ -208,7 +233,7 @@ impl WaitingLane {
     ) -> Result<WaitedRows, WriteError> {
         reserve(self.flush()?)?;
         if self.contract != Contract::Eco && strikes(Plant::ColumnStray) {
-            self.new_other("resource_tags_user_planted", "resourceTags/user:planted");
+            self.new_other("resource_tags_user_planted", "resourceTags/user:planted", 0);
         }
         let fixed = self.contract.fixed().len();
         let mut order: Vec<usize> = (fixed..self.columns.len()).collect();
@@ -237,7 +262,7 @@ impl WaitingLane {
 
 impl WaitingColumn {
     fn new(export: ExportColumn) -> Self {
-        Self { export, filled: false, dictionary: Dictionary::default(), codes: Vec::new() }
+        Self { export, filled: false, named_by: 0, dictionary: Dictionary::default(), codes: Vec::new() }
     }
 }
 
