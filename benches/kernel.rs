@@ -1,8 +1,8 @@
 //! How fast rows become files, step by step and on one thread: `cargo bench -p apportion-flow`.
 //!
-//! The line items come from the demo's maker, from a seed, so every run measures the same work. Steps: *write* (rows of a
-//! batch become text in the windows of their exports), *pack* (windows are sorted, put together, hashed and compressed),
-//! *check* (finished files are decoded again and compared). Each line is the median of several passes.
+//! The line items come from the demo's maker, from a seed, so every run measures the same work. Steps: *write* (rows of
+//! a batch become text in the windows of their exports), *pack* (windows are sorted, put together, hashed and
+//! compressed), *check* (finished files are decoded again and compared). Each line is the median of several passes.
 #![allow(clippy::print_stdout, clippy::float_arithmetic)]
 
 use apportion_core::columns::{Contract, ExportColumn, HeaderStyle, known};
@@ -33,10 +33,10 @@ const SHARED: usize = 32 << 20;
 const SPOOL: u64 = 4 << 30;
 const PASSES: usize = 5;
 
-/// A batch, and which of its rows belong to each customer.
+/// A batch, and those of its rows that are a customer's, each with the customer's place.
 struct Routed {
     batch: Batch,
-    rows: Vec<Vec<u32>>,
+    rows: Vec<(usize, usize)>,
 }
 
 /// A full window and the lane that it is of.
@@ -93,13 +93,9 @@ fn made(kind: MakeKind, out: &Path) -> Outcome<(Vec<MadeCustomer>, Vec<Routed>)>
     let mut reader = Reader::new(&bucket, delivery, &pinned, Wanted::default())?;
     let mut batches = Vec::new();
     while let Some(batch) = reader.next_batch()? {
-        let mut rows = vec![Vec::new(); made.customers.len()];
         let accounts = batch.column(known().well_known().usage_account);
-        for row in 0..batch.rows {
-            if let Some(owner) = owners.get(accounts.get(row)) {
-                rows[*owner].push(u32::try_from(row)?);
-            }
-        }
+        let owned = (0..batch.rows).filter_map(|row| Some((row, *owners.get(accounts.get(row))?)));
+        let rows = owned.collect();
         batches.push(Routed { batch, rows });
     }
     Ok((made.customers, batches))
@@ -124,21 +120,37 @@ fn packing(level: Level) -> Packing {
     Packing { order: Order::Sorted, gzip: Gzip::MultiMember, level, header }
 }
 
-/// All rows into windows: a kernel and lanes without a past, as a run has them at its begin.
-fn written(customers: &[MadeCustomer], batches: &[Routed], level: Level) -> (Vec<Full>, SharedTexts) {
+/// All rows into windows, each of which `take` gets when it is full: with a kernel and lanes without a past, as a run
+/// has them at its begin.
+fn write(
+    customers: &[MadeCustomer],
+    batches: &[Routed],
+    level: Level,
+    take: &mut dyn FnMut(Full),
+) -> SharedTexts {
     let mut kernel = Kernel::new(Contract::Eco.fixed(), SHARED);
     let mut lanes = lanes(customers, level);
-    let mut full = Vec::new();
     for routed in batches {
         let prepared = kernel.prepare(&routed.batch);
-        for (place, (lane, rows)) in lanes.iter_mut().zip(&routed.rows).enumerate() {
-            lane.append(&prepared, rows, &mut |window, packing| full.push((place, window, packing)));
+        for (row, place) in &routed.rows {
+            if let Some((window, packing)) = lanes[*place].append(&prepared, *row) {
+                take((*place, window, packing));
+            }
         }
     }
     for (place, lane) in lanes.iter_mut().enumerate() {
-        full.extend(lane.finish().map(|(window, packing)| (place, window, packing)));
+        if let Some((window, packing)) = lane.finish() {
+            take((place, window, packing));
+        }
     }
-    (full, kernel.shared_texts())
+    kernel.shared_texts()
+}
+
+/// The same, with all windows at once.
+fn written(customers: &[MadeCustomer], batches: &[Routed], level: Level) -> (Vec<Full>, SharedTexts) {
+    let mut full = Vec::new();
+    let shared = write(customers, batches, level, &mut |window| full.push(window));
+    (full, shared)
 }
 
 /// Measures the kernel; returns how many bytes of text all rows are.
@@ -146,9 +158,8 @@ fn measure_writing(kind: MakeKind, customers: &[MadeCustomer], batches: &[Routed
     let mut times = Vec::new();
     for _ in 0..PASSES {
         let begin = Instant::now();
-        let made = written(customers, batches, Level::Default);
+        write(customers, batches, Level::Default, &mut drop);
         times.push(begin.elapsed());
-        drop(made);
     }
     let (full, shared) = written(customers, batches, Level::Default);
     let meter = Meter::default();

@@ -66,7 +66,8 @@ def make_month(args, kind, folder):
     """Makes the month in one kind, and returns its data files as the manifest names them."""
     if not folder.exists():
         rows = SIZES[args.size]
-        command = [args.binary, "demo", "make", "--out", folder, "--kind", kind, "--months", "1", "--first", "2026-10"]
+        command = [args.binary, "demo", "make", "--out", folder, "--kind", kind]
+        command += ["--months", "1", "--first", "2026-10"]
         command += ["--rows", rows, "--rows-per-file", rows // 4, "--accounts", args.accounts]
         command += ["--customers", args.customers, "--seed", args.seed]
         subprocess.run([str(word) for word in command], check=True, capture_output=True)
@@ -76,7 +77,7 @@ def make_month(args, kind, folder):
 
 
 def customers_of(folder):
-    """The customers that were made, each with its accounts; an account that two had, at different times, is the first's."""
+    """The customers that were made, each with its accounts; an account that two had in turn is the first's."""
     taken, customers = set(), {}
     for customer in tomllib.loads((folder / "apportion.toml").read_text())["customer"]:
         ids = [account if isinstance(account, str) else account["id"] for account in customer["accounts"]]
@@ -156,7 +157,8 @@ def run_duckdb(job):
     connection.execute(
         f"COPY (SELECT {picked(job, present, chr(34), 'NULL')}, customer FROM {source} s"
         f' JOIN owner ON s."{present[ACCOUNT]}" = owner.account {wanted}) TO {literal(job["out"])}'
-        f" (FORMAT csv, HEADER true, COMPRESSION gzip, TIMESTAMPFORMAT '{STAMP}', PARTITION_BY (customer), OVERWRITE_OR_IGNORE)"
+        f" (FORMAT csv, HEADER true, COMPRESSION gzip, TIMESTAMPFORMAT '{STAMP}',"
+        f" PARTITION_BY (customer), OVERWRITE_OR_IGNORE)"
     )
 
 
@@ -362,7 +364,8 @@ def table(heading, results):
         name: {key: statistics.median(run[key] for run in runs) for key in ("wall", "cpu", "memory", "bytes")}
         for name, runs in results.items()
     }
-    checks = {name: next((run["check"] for run in runs if run["check"] not in (None, "ok")), "ok") for name, runs in results.items()}
+    wrong = lambda runs: [run["check"] for run in runs if run["check"] not in (None, "ok")]
+    checks = {name: next(iter(wrong(runs)), "ok") for name, runs in results.items()}
     right = [name for name in results if name in PEERS and checks[name] == "ok"]
     best = {key: min((medians[name][key] for name in right), default=None) for key in ("wall", "cpu")}
     lines = ["", f"**{heading}**", ""]
@@ -370,10 +373,10 @@ def table(heading, results):
     lines += ["|---|--:|--:|--:|--:|--:|--:|---|"]
     ratio = lambda value, key: f"{value / best[key]:.2f}" if best[key] else "no peer"
     for name in sorted(results, key=lambda name: (checks[name] != "ok", medians[name]["wall"])):
-        run = medians[name]
+        run, seen = medians[name], "ok" if checks[name] == "ok" else "WRONG"
         lines.append(
-            f"| {name} | {run['wall']:.2f} | {ratio(run['wall'], 'wall')} | {run['cpu']:.2f} | {ratio(run['cpu'], 'cpu')}"
-            f" | {run['memory']:.0f} | {run['bytes'] / 1e6:.1f} | {'ok' if checks[name] == 'ok' else 'WRONG'} |"
+            f"| {name} | {run['wall']:.2f} | {ratio(run['wall'], 'wall')}"
+            f" | {run['cpu']:.2f} | {ratio(run['cpu'], 'cpu')} | {run['memory']:.0f} | {run['bytes'] / 1e6:.1f} | {seen} |"
         )
     lines += ["", *(f"WRONG: {name}: {said}" for name, said in checks.items() if said != "ok")]
     return "\n".join(lines), all(checks[name] == "ok" for name in results if name not in PEERS)
@@ -413,7 +416,8 @@ def compare(args, folder):
     customers = customers_of(months["csv"])
     truth = truth_of(files["csv"], customers)
     rows = sum(known[0] for known in truth.values())
-    say(f"{SIZES[args.size]:,} line items, {rows:,} of them in {len(truth)} shares; {args.threads} threads; medians of {args.reps}")
+    say(f"{SIZES[args.size]:,} line items, {rows:,} of them in {len(truth)} shares")
+    say(f"{args.threads} threads; medians of {args.reps}")
     say(f"{machine()}\n{versions}")
     for line in missing:
         say(line)
@@ -425,6 +429,7 @@ def compare(args, folder):
         results = {name: [] for name, _ in able}
         for repetition in range(args.reps):
             for name, who in able:
+                print(f"run {repetition + 1} from {kind}: {name}", file=sys.stderr, flush=True)
                 results[name].append(run_once(args, who, job, scratch, None if repetition else truth))
         printed, right = table(f"{args.size}, from {kind if kind == 'parquet' else 'csv.gz'}", results)
         say(printed)
