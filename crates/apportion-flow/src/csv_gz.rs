@@ -441,14 +441,14 @@ impl<R: Read> CsvGz<R> {
 }
 
 impl<R: Read + Send + 'static> CsvGz<R> {
-    /// Decompresses on a thread of its own from here on, a few buffers ahead; the same blocks come out.
+    /// Decompresses what is left on a thread of its own, a few buffers ahead; the same records come out.
     ///
     /// # Errors
     /// A thread that can't be started.
     pub fn read_ahead(self) -> Result<Self, CsvGzError> {
         let feed = match self.feed {
-            Feed::Here(text) => Feed::Ahead(Ahead::start(text)?),
-            ahead @ Feed::Ahead(_) => ahead,
+            Feed::Here(text) if !self.at_end => Feed::Ahead(Ahead::start(text)?),
+            feed => feed,
         };
         Ok(Self { feed, ..self })
     }
@@ -477,4 +477,110 @@ fn record_error(first: u64, error: CsvError) -> CsvGzError {
 /// The columns of a block.
 pub fn columns_of(block: &Arc<Block>) -> Vec<Cells> {
     (0..block.width as u32).map(|field| Cells::Field { block: Arc::clone(block), field }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use libdeflater::{CompressionLvl, Compressor};
+
+    fn member(text: &[u8]) -> Vec<u8> {
+        let mut compressor = Compressor::new(CompressionLvl::new(1).unwrap());
+        let mut packed = vec![0; compressor.gzip_compress_bound(text.len())];
+        let length = compressor.gzip_compress(text, &mut packed).unwrap();
+        packed.truncate(length);
+        packed
+    }
+
+    /// Each record's place and fields, the stream's hash and size, or what was wrong.
+    type Told = Result<(Vec<(u64, Vec<Vec<u8>>)>, [u8; 32], u64), String>;
+
+    /// Reads a file to its end and holds `held` blocks meanwhile, so that their memory isn't free.
+    fn read(file: &[u8], ahead: bool, held: usize) -> Told {
+        let stream = io::Cursor::new(file.to_vec());
+        let mut csv = CsvGz::open(stream).map_err(|error| error.to_string())?;
+        if ahead {
+            csv = csv.read_ahead().unwrap();
+        }
+        let (mut rows, mut blocks) = (Vec::new(), Vec::new());
+        while let Some((first, block)) = csv.next_block().map_err(|error| error.to_string())? {
+            blocks.push((first, block));
+            if blocks.len() > held {
+                take(blocks.remove(0), &mut rows);
+            }
+        }
+        blocks.into_iter().for_each(|block| take(block, &mut rows));
+        let (hash, bytes) = csv.finish().map_err(|error| error.to_string())?;
+        Ok((rows, hash, bytes))
+    }
+
+    fn take((first, block): (u64, Arc<Block>), rows: &mut Vec<(u64, Vec<Vec<u8>>)>) {
+        for row in 0..block.rows() {
+            let fields = (0..block.width).map(|field| block.get(row, field).to_vec()).collect();
+            rows.push((first + row as u64, fields));
+        }
+    }
+
+    #[test]
+    fn what_is_inflated_ahead_is_the_same() {
+        let long = "x".repeat(300_000);
+        let texts = [
+            // More records than a block takes, records longer than the headroom, and a last line without an end.
+            (0..60_000).map(|row| format!("{row},\"a,{row}\"\n")).collect::<String>(),
+            (0..30).map(|row| format!("{row},\"{long}\"\"\"\n")).collect::<String>(),
+            (0..9_000).map(|row| format!("{row},{}\r\n", "y".repeat(row % 900))).collect::<String>() + "z,",
+            "1,2\n".to_owned(),
+            String::new(),
+        ];
+        for text in texts {
+            let (first, second) = text.split_at(text.len() / 3);
+            let whole = [member(b"n,t\n"), member(first.as_bytes()), member(b""), member(second.as_bytes())];
+            let whole = whole.concat();
+            let (rows, hash, bytes) = read(&whole, false, 0).unwrap();
+            let mut records = csv_records(&text);
+            assert_eq!(rows.len(), records.len());
+            for (place, fields) in &rows {
+                assert_eq!(*fields, std::mem::take(&mut records[*place as usize - 1]));
+            }
+            assert_eq!((hash, bytes), (Sha256::digest(&whole).into(), whole.len() as u64));
+            for (ahead, held) in [(true, 0), (false, 3), (true, 3), (true, 20)] {
+                assert!(read(&whole, ahead, held).unwrap() == (rows.clone(), hash, bytes), "{ahead} {held}");
+            }
+        }
+    }
+
+    /// The records of a text whose quotes are where the test above puts them.
+    fn csv_records(text: &str) -> Vec<Vec<Vec<u8>>> {
+        let fields = |line: &str| {
+            let (left, right) = line.split_once(',').unwrap();
+            let right = right.strip_prefix('"').and_then(|right| right.strip_suffix('"')).unwrap_or(right);
+            vec![left.as_bytes().to_vec(), right.replace("\"\"", "\"").into_bytes()]
+        };
+        text.lines().map(fields).collect()
+    }
+
+    #[test]
+    fn a_broken_file_is_refused_ahead_or_not() {
+        let text: String = (0..200_000).map(|row| format!("{row},{}\n", row * 7)).collect();
+        let whole = member(format!("n,t\n{text}").as_bytes());
+        let mut wrong_sum = whole.clone();
+        let place = wrong_sum.len() - 6;
+        wrong_sum[place] ^= 1;
+        let ragged = member(format!("n,t\n{text}1\n").as_bytes());
+        for (file, problem) in [
+            (&whole[..whole.len() / 2], "the file is cut short"),
+            (&whole[..whole.len() - 3], "the file is cut short"),
+            (&wrong_sum[..], "corrupt gzip"),
+            (&ragged[..], "row 200001: the record has 1 fields where the header has 2"),
+        ] {
+            for ahead in [false, true] {
+                let told = read(file, ahead, 0).unwrap_err();
+                assert!(told.contains(problem), "{ahead}: {told}");
+            }
+        }
+        // Nobody waits for the rest of a file that is let go.
+        let mut csv = CsvGz::open(io::Cursor::new(whole)).unwrap().read_ahead().unwrap();
+        assert_eq!(csv.next_block().unwrap().unwrap().0, 1);
+        drop(csv);
+    }
 }

@@ -54,6 +54,11 @@ impl Texts {
         self.bytes.get(start..end).unwrap_or_default()
     }
 
+    /// All texts' bytes, one after another.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// How many texts there are.
     #[inline]
     pub fn len(&self) -> usize {

@@ -82,6 +82,17 @@ impl Rule {
     }
 }
 
+/// What there is to mask in a cell, whoever receives it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sight {
+    /// Nothing: it is the same for all customers.
+    Nothing,
+    /// One account id, which stays where [`Mask::keeps`] it.
+    Account(Range<usize>),
+    /// More than that.
+    Several,
+}
+
 /// Masks the cells of one customer's share.
 #[derive(Debug)]
 pub struct Mask {
@@ -131,17 +142,28 @@ impl Mask {
         self.own.is_none()
     }
 
-    /// Whether a cell has a place that some customer may read otherwise than it stands there. Said for whoever
-    /// receives it: a cell for which this is false is the same for all customers.
-    pub fn has_places(&self, rule: Rule, cell: &[u8]) -> bool {
-        if rule == Rule::PayerName {
-            return !cell.is_empty();
+    /// The places of a cell that some customer may read otherwise than they stand there. Said for whoever receives it: a
+    /// cell without such a place is the same for all customers.
+    pub fn sight(&self, rule: Rule, cell: &[u8]) -> Sight {
+        if rule == Rule::PayerName && !cell.is_empty() {
+            return Sight::Several;
         }
-        let mut any = false;
+        let mut sight = Sight::Nothing;
         if !has_nothing(rule, cell) {
-            self.places(rule, cell, &mut |_| any = true);
+            self.places(rule, cell, &mut |place| {
+                sight = if sight == Sight::Nothing { Sight::Account(place) } else { Sight::Several };
+            });
         }
-        any
+        sight
+    }
+
+    /// Whether an account id stays readable, in a row of this payer.
+    #[inline]
+    pub fn keeps(&self, id: &[u8], payer: &[u8]) -> bool {
+        match &self.own {
+            None => true,
+            Some(own) => (self.keep_payer && id == payer) || own.contains(id),
+        }
     }
 
     /// The cell as the customer may read it: itself, or `buffer` filled with the masked text.
@@ -155,7 +177,7 @@ impl Mask {
         let mut foreign = Vec::new();
         self.places(rule, cell, &mut |place| {
             let id = &cell[place.clone()];
-            let kept = own.contains(id) || (self.keep_payer && id == payer);
+            let kept = (self.keep_payer && id == payer) || own.contains(id);
             if !kept {
                 foreign.push(place);
             }

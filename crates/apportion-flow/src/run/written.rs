@@ -11,8 +11,8 @@ use crate::split::{Splitter, Watch};
 use crate::storage::Bucket;
 use crate::timings::{Meter, Stage};
 use crate::write::{
-    Gzip, Kernel, Level, Order, Packed, Packer, Packing, Spool, SpooledFile, UnassignedLane,
-    WaitedRows, Window, header_line, write_parquet,
+    Gzip, Kernel, Level, Order, Packed, Packer, Packing, Spool, SpooledFile, UnassignedLane, WaitedRows,
+    Window, header_line, write_parquet,
 };
 use apportion_core::columns::{Contract, ExportColumn};
 use apportion_core::ledger::{Destination, FactsReader, Ledger};

@@ -187,16 +187,23 @@ impl ParquetFile {
 /// A dictionary's keys as codes; a null has one without a text.
 fn codes_of(keys: &Int32Array) -> Arc<[u32]> {
     let values = keys.values();
-    let Some(nulls) = keys.nulls() else { return values.iter().map(|key| *key as u32).collect() };
-    let mut codes: Arc<[u32]> = std::iter::repeat_n(0, values.len()).collect();
-    let places = Arc::get_mut(&mut codes).unwrap_or_default();
+    let Some(nulls) = keys.nulls() else {
+        return values.iter().map(|key| *key as u32).collect::<Vec<_>>().into();
+    };
+    let mut codes = vec![u32::MAX; values.len()];
     let valid = nulls.inner().bit_chunks();
-    for ((keys, codes), valid) in values.chunks(64).zip(places.chunks_mut(64)).zip(valid.iter_padded()) {
-        for (place, (key, code)) in keys.iter().zip(codes).enumerate() {
-            *code = *key as u32 | ((valid >> place & 1) as u32).wrapping_sub(1);
+    for ((keys, codes), valid) in values.chunks(64).zip(codes.chunks_mut(64)).zip(valid.iter_padded()) {
+        match valid {
+            0 => {}
+            u64::MAX => codes.iter_mut().zip(keys).for_each(|(code, key)| *code = *key as u32),
+            _ => {
+                for (place, (key, code)) in keys.iter().zip(codes).enumerate() {
+                    *code = *key as u32 | ((valid >> place & 1) as u32).wrapping_sub(1);
+                }
+            }
         }
     }
-    codes
+    codes.into()
 }
 
 /// Whether all chunks of a flat column are wholly dictionary encoded; others would be coded anew, at a cost.

@@ -92,10 +92,9 @@ impl Repeated {
         key: impl Fn(T::Native) -> u64,
         write: impl Fn(T::Native, &mut Vec<u8>) -> Result<(), String>,
     ) -> Result<Cells, CellProblem> {
-        let mut codes: Arc<[u32]> = std::iter::repeat_n(u32::MAX, array.len()).collect();
-        let places = Arc::get_mut(&mut codes).unwrap_or_default();
+        let mut codes = vec![u32::MAX; array.len()];
         let mut last = (0, u32::MAX);
-        for (row, (value, place)) in array.values().iter().zip(places).enumerate() {
+        for (row, (value, place)) in array.values().iter().zip(&mut codes).enumerate() {
             if array.is_null(row) {
                 continue;
             }
@@ -111,7 +110,7 @@ impl Repeated {
             }
             *place = last.1;
         }
-        Ok(Cells::Coded { codes, texts: Arc::clone(&self.texts) })
+        Ok(Cells::Coded { codes: codes.into(), texts: Arc::clone(&self.texts) })
     }
 
     #[inline(never)]
@@ -171,6 +170,7 @@ pub(super) fn write_double(value: f64, text: &mut Vec<u8>) -> Result<(), String>
     if !value.is_finite() {
         return Err(format!("{value} is not a finite number"));
     }
+    let start = text.len();
     let mut buffer = zmij::Buffer::new();
     let shortest = buffer.format_finite(value).as_bytes();
     // An exponent has at most a sign and three digits.
@@ -179,7 +179,30 @@ pub(super) fn write_double(value: f64, text: &mut Vec<u8>) -> Result<(), String>
         None => text.extend_from_slice(shortest.strip_suffix(b".0").unwrap_or(shortest)),
         Some(mark) => write_plain(&shortest[..tail + mark], &shortest[tail + mark + 1..], text),
     }
+    if may_lie_between(value, text.get(start..).unwrap_or_default()) {
+        text.truncate(start);
+        text.extend_from_slice(value.to_string().as_bytes());
+    }
     Ok(())
+}
+
+/// Whether a double may lie exactly between two decimals of that many digits, of which zmij takes the even one and
+/// `Display` the greater: then its fractional bits, and so its decimals, are one more than those written.
+fn may_lie_between(value: f64, text: &[u8]) -> bool {
+    // Neighbouring doubles are never so far apart that fewer than 16 digits could lie between.
+    if text.len() < 16 {
+        return false;
+    }
+    let bits = value.to_bits();
+    let exponent = (bits >> 52 & 0x7FF) as u32;
+    // From 2^53 on what lies between are integers.
+    if exponent >= 1023 + 53 {
+        return true;
+    }
+    let significand = bits & ((1 << 52) - 1) | 1 << 52;
+    let fractional_bits = (1075 - exponent).saturating_sub(significand.trailing_zeros());
+    let decimals = text.iter().rposition(|byte| *byte == b'.').map_or(0, |point| text.len() - point - 1);
+    fractional_bits as usize == decimals + 1
 }
 
 /// Appends a number written with an exponent as one without.
@@ -250,10 +273,21 @@ mod tests {
             same_as_display(-((value % 100_000_000) as f64) / 1e8);
             same_as_display((value % 1000) as f64 * 0.0416 + 0.1);
             same_as_display((value % 3) as f64 * 1e-7);
+            // What lies exactly between two decimals has few fractional bits.
+            for fraction in [1, 2, 3, 8, 11, 20, 25, 33] {
+                let odd = (value >> (11 + value % 50)) | 1;
+                same_as_display(odd as f64 / (1u64 << fraction) as f64);
+            }
+        }
+        for (integer, fraction) in (0..54).flat_map(|bits| (0..54).map(move |fraction| (bits, fraction))) {
+            let value = (1u64 << integer) as f64 + 1.0 / (1u64 << fraction) as f64;
+            same_as_display(value);
+            same_as_display(-value * 3.0);
         }
         for exponent in -324..=308 {
             for digits in ["1", "-1", "9", "1.5", "2.2250738585072014", "4.9", "9.007199254740993"] {
-                same_as_display(format!("{digits}e{exponent}").parse().unwrap());
+                let value: f64 = format!("{digits}e{exponent}").parse().unwrap();
+                same_as_display(if value.is_finite() { value } else { 0.0 });
             }
         }
         for power in 0..=0x7FE {

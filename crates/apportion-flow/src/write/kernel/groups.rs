@@ -29,7 +29,7 @@ impl Groups {
     /// The shared text of each row.
     pub(super) fn texts(&mut self, middle: &mut Middle<'_, '_>, rows: usize) -> Vec<Option<Shared>> {
         let mut buffer = std::mem::take(&mut self.buffer);
-        let texts = match self.take_up(middle.columns(), middle.prepared.places.clone()) {
+        let texts = match self.take_up(middle.prepared.middle_columns(), middle.prepared.places.clone()) {
             true => {
                 let groups = self.groups_of(middle, rows, &mut buffer);
                 let each = groups.into_iter().enumerate();
@@ -84,7 +84,7 @@ impl Groups {
     fn groups_of(&mut self, middle: &mut Middle<'_, '_>, rows: usize, buffer: &mut Vec<u8>) -> Vec<u32> {
         // By place among the shared columns; a column that is blank in this batch has none.
         let mut codes: Vec<Option<&[u32]>> = vec![None; self.columns.len()];
-        for column in middle.prepared.columns.get(middle.prepared.middle.clone()).unwrap_or_default() {
+        for column in middle.prepared.middle_columns() {
             if let Cells::Coded { codes: of_rows, .. } = column.cells {
                 codes[column.place - middle.prepared.places.start] = Some(of_rows);
             }

@@ -23,14 +23,13 @@ use super::order;
 use super::window::Window;
 use crate::plant::{Plant, is_planted};
 use apportion_core::columns::{ColumnId, known};
-use apportion_core::csv::push_cell;
-use apportion_core::line_item::{Batch, Cells};
-use apportion_core::mask::{Mask, Rule};
-use dictionary::Encoded;
+use apportion_core::csv::{needs_quotes, push_cell};
+use apportion_core::line_item::{Batch, Cells, Texts};
+use apportion_core::mask::{Mask, Rule, Sight};
+use dictionary::{Encoded, push_slice};
 use groups::Groups;
 use shared::Keeper;
 use std::ops::Range;
-use std::sync::Arc;
 
 const COMMAS: [u8; 256] = [b','; 256];
 
@@ -50,7 +49,7 @@ pub struct Kernel {
     shared: Range<usize>,
     /// Knows where account ids can stand; changes nothing.
     finder: Mask,
-    encoded: Vec<Option<Arc<Encoded>>>,
+    encoded: Vec<Option<Encoded>>,
     groups: Groups,
     keeper: Keeper,
 }
@@ -61,12 +60,17 @@ struct Column<'a> {
     rule: Rule,
     key: Option<KeyPart>,
     cells: &'a Cells,
-    coded: Option<Coded<'a>>,
+    form: Form<'a>,
 }
 
-struct Coded<'a> {
-    codes: &'a [u32],
-    encoded: Arc<Encoded>,
+/// What is known of a column's cells.
+enum Form<'a> {
+    /// Every text is encoded.
+    Coded { codes: &'a [u32], encoded: &'a Encoded },
+    /// No cell needs quotes or a mask.
+    Clean(&'a Texts),
+    /// Nothing.
+    Other,
 }
 
 /// A text that a row shares, and its length.
@@ -81,6 +85,8 @@ pub struct Prepared<'a> {
     columns: Vec<Column<'a>>,
     /// Which of them rows may share the text of.
     middle: Range<usize>,
+    /// Which of those is the SKU.
+    sku: Option<usize>,
     places: Range<usize>,
     width: usize,
     /// For each row, the text that it shares.
@@ -92,6 +98,8 @@ pub struct Prepared<'a> {
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
     masked: Vec<u8>,
+    /// The account id that was kept last, in a row of which payer.
+    kept: (Vec<u8>, Vec<u8>),
     key: [u64; 3],
 }
 
@@ -109,51 +117,45 @@ impl Kernel {
             columns: columns.iter().map(|id| (*id, Rule::of(known().get(*id)), part(*id))).collect(),
             shared: product_columns(columns),
             finder: Mask::faithful(),
-            encoded: vec![None; columns.len()],
+            encoded: columns.iter().map(|_| None).collect(),
             groups: Groups::default(),
             keeper: Keeper::new(limit),
         }
     }
 
     /// Looks a batch through: what can be done once per distinct text is done here.
-    pub fn prepare<'a>(&mut self, batch: &'a Batch) -> Prepared<'a> {
-        let columns: Vec<Column<'a>> = self
-            .columns
-            .iter()
-            .zip(&mut self.encoded)
+    pub fn prepare<'a>(&'a mut self, batch: &'a Batch) -> Prepared<'a> {
+        let Self { columns, shared, finder, encoded, groups, keeper } = self;
+        let cells = columns.iter().map(|(id, rule, key)| (batch.column(*id), *rule, *key));
+        for ((cells, rule, key), encoded) in cells.clone().zip(encoded.iter_mut()) {
+            if let Cells::Coded { texts, .. } = cells
+                && !encoded.as_ref().is_some_and(|encoded| encoded.is_of(texts, rule))
+            {
+                *encoded = Some(Encoded::new(texts, rule, key, finder));
+            }
+        }
+        let columns: Vec<Column<'a>> = cells
+            .zip(encoded.iter())
             .enumerate()
-            .filter_map(|(place, ((id, rule, key), remembered))| {
-                let cells = batch.column(*id);
-                let coded = match cells {
-                    Cells::Blank => return None,
-                    Cells::Coded { codes, texts } => {
-                        let same = remembered.as_ref().filter(|encoded| encoded.is_of(texts, *rule));
-                        let encoded = match same {
-                            Some(encoded) => Arc::clone(encoded),
-                            None => Arc::new(Encoded::new(texts, *rule, &self.finder)),
-                        };
-                        *remembered = Some(Arc::clone(&encoded));
-                        Some(Coded { codes, encoded })
-                    }
-                    _ => None,
-                };
-                Some(Column { place, rule: *rule, key: *key, cells, coded })
+            .filter(|(_, ((cells, ..), _))| !cells.is_blank())
+            .map(|(place, ((cells, rule, key), encoded))| {
+                let form = Form::of(cells, encoded.as_ref(), rule, finder);
+                Column { place, rule, key, cells, form }
             })
             .collect();
         let position = |place: usize| columns.partition_point(|column| column.place < place);
-        let middle = position(self.shared.start)..position(self.shared.end);
+        let middle = position(shared.start)..position(shared.end);
         let mut prepared = Prepared {
+            sku: middle.clone().find(|column| columns[*column].key == Some(KeyPart::Sku)),
             columns,
             middle,
-            places: self.shared.clone(),
-            width: self.columns.len(),
+            places: shared.clone(),
+            width: encoded.len(),
             texts: Vec::new(),
             payers: batch.column(known().well_known().payer_account),
         };
-        if !self.shared.is_empty() {
-            let mut middle = Middle { prepared: &prepared, finder: &self.finder, keeper: &mut self.keeper };
-            let texts = self.groups.texts(&mut middle, batch.rows);
-            prepared.texts = texts;
+        if shared.start < shared.end {
+            prepared.texts = groups.texts(&mut Middle { prepared: &prepared, finder, keeper }, batch.rows);
         }
         prepared
     }
@@ -161,6 +163,27 @@ impl Kernel {
     /// The shared texts so far, which windows with rows of all batches up to now are packed with.
     pub fn shared_texts(&mut self) -> SharedTexts {
         self.keeper.seal()
+    }
+}
+
+impl<'a> Form<'a> {
+    fn of(cells: &'a Cells, encoded: Option<&'a Encoded>, rule: Rule, finder: &Mask) -> Self {
+        match (cells, encoded) {
+            (Cells::Coded { codes, .. }, Some(encoded)) => Self::Coded { codes, encoded },
+            // One look at all of them; ids only stand where a colon is, save for whole cells.
+            (Cells::Plain(texts), _)
+                if !needs_quotes(texts.bytes())
+                    && (rule == Rule::Keep
+                        || (matches!(rule, Rule::Text | Rule::CreatedBy)
+                            && memchr::memchr(b':', texts.bytes()).is_none())) =>
+            {
+                debug_assert!(
+                    (0..texts.len()).all(|row| finder.sight(rule, texts.get(row)) == Sight::Nothing)
+                );
+                Self::Clean(texts)
+            }
+            _ => Self::Other,
+        }
     }
 }
 
@@ -187,41 +210,33 @@ struct Middle<'k, 'a> {
     keeper: &'k mut Keeper,
 }
 
-impl<'a> Middle<'_, 'a> {
-    fn columns(&self) -> &[Column<'a>] {
-        self.prepared.columns.get(self.prepared.middle.clone()).unwrap_or_default()
-    }
-
+impl Middle<'_, '_> {
     /// The text of a row, kept; None where a customer may read another, or where there is no room.
     fn keep(&mut self, row: usize, buffer: &mut Vec<u8>) -> Option<Shared> {
         buffer.clear();
         let mut at = self.prepared.places.start;
-        for column in self.columns() {
-            match &column.coded {
-                Some(coded) => {
-                    let code = coded.codes.get(row).copied().unwrap_or(u32::MAX);
-                    let text = coded.encoded.get(code);
-                    if text.is_empty() {
-                        continue;
-                    }
-                    if coded.encoded.has_places(code) {
-                        return None;
-                    }
-                    push_commas(buffer, column.place - at);
-                    buffer.extend_from_slice(text);
+        for column in self.prepared.middle_columns() {
+            if let Form::Coded { codes, encoded } = &column.form {
+                let text = encoded.get(codes.get(row).copied().unwrap_or(u32::MAX));
+                if text.is_blank() {
+                    continue;
                 }
-                None => {
-                    let cell = column.cells.get(row);
-                    if cell.is_empty() {
-                        continue;
-                    }
-                    if self.finder.has_places(column.rule, cell) {
-                        return None;
-                    }
-                    push_commas(buffer, column.place - at);
-                    push_cell(buffer, cell);
-                    buffer.push(b',');
+                if text.has_places() {
+                    return None;
                 }
+                push_commas(buffer, column.place - at);
+                encoded.push(text, buffer);
+            } else {
+                let cell = column.cells.get(row);
+                if cell.is_empty() {
+                    continue;
+                }
+                if self.finder.sight(column.rule, cell) != Sight::Nothing {
+                    return None;
+                }
+                push_commas(buffer, column.place - at);
+                push_cell(buffer, cell);
+                buffer.push(b',');
             }
             at = column.place + 1;
         }
@@ -231,7 +246,12 @@ impl<'a> Middle<'_, 'a> {
     }
 }
 
-impl Prepared<'_> {
+impl<'a> Prepared<'a> {
+    /// The columns that rows may share the text of.
+    fn middle_columns(&self) -> &[Column<'a>] {
+        self.columns.get(self.middle.clone()).unwrap_or_default()
+    }
+
     /// Writes a row into an export's window.
     #[inline]
     pub(super) fn write(&self, row: usize, mask: &Mask, scratch: &mut Scratch, window: &mut Window) {
@@ -275,25 +295,38 @@ impl Prepared<'_> {
     ) -> usize {
         let mut at = from;
         for column in self.columns.get(columns).unwrap_or_default() {
-            let cell = match &column.coded {
-                Some(coded) => {
-                    let code = coded.codes.get(row).copied().unwrap_or(u32::MAX);
-                    let text = coded.encoded.get(code);
-                    if text.is_empty() {
+            let cell = match &column.form {
+                Form::Coded { codes, encoded } => {
+                    let code = codes.get(row).copied().unwrap_or(u32::MAX);
+                    let text = encoded.get(code);
+                    if text.is_blank() {
                         continue;
                     }
-                    if !coded.encoded.has_places(code) {
+                    if !text.has_places() || self.keeps(row, encoded.account(code), mask, scratch) {
                         push_commas(out, column.place - at);
-                        out.extend_from_slice(text);
+                        encoded.push(text, out);
                         at = column.place + 1;
                         if let Some(part) = column.key {
-                            scratch.key[part as usize] = part.of(coded.encoded.plain(code));
+                            scratch.key[part as usize] = encoded.key(code);
                         }
                         continue;
                     }
-                    coded.encoded.plain(code)
+                    encoded.plain(code)
                 }
-                None => column.cells.get(row),
+                Form::Clean(texts) => {
+                    let cell = texts.get(row);
+                    if !cell.is_empty() {
+                        push_commas(out, column.place - at);
+                        out.extend_from_slice(cell);
+                        out.push(b',');
+                        at = column.place + 1;
+                        if let Some(part) = column.key {
+                            scratch.key[part as usize] = part.of(cell);
+                        }
+                    }
+                    continue;
+                }
+                Form::Other => column.cells.get(row),
             };
             if cell.is_empty() {
                 continue;
@@ -315,13 +348,30 @@ impl Prepared<'_> {
         at
     }
 
+    /// Whether the one account id of a cell stays readable.
+    #[inline]
+    fn keeps(&self, row: usize, id: Option<&[u8]>, mask: &Mask, scratch: &mut Scratch) -> bool {
+        let Some(id) = id else { return false };
+        let payer = self.payers.get(row);
+        if scratch.kept.0 == id && scratch.kept.1 == payer {
+            return true;
+        }
+        let kept = is_planted(Plant::MaskSkip) || mask.keeps(id, payer);
+        if kept {
+            id.clone_into(&mut scratch.kept.0);
+            payer.clone_into(&mut scratch.kept.1);
+        }
+        kept
+    }
+
     /// The SKU's part of the sort key, of a row whose SKU stands in the text that it shares.
     #[inline]
     fn sku_of(&self, row: usize, scratch: &mut Scratch) {
-        let middle = self.columns.get(self.middle.clone()).unwrap_or_default();
-        if let Some(column) = middle.iter().find(|column| column.key == Some(KeyPart::Sku)) {
-            scratch.key[KeyPart::Sku as usize] = KeyPart::Sku.of(column.cells.get(row));
-        }
+        let Some(column) = self.sku.and_then(|sku| self.columns.get(sku)) else { return };
+        scratch.key[KeyPart::Sku as usize] = match &column.form {
+            Form::Coded { codes, encoded } => encoded.key(codes.get(row).copied().unwrap_or(u32::MAX)),
+            _ => KeyPart::Sku.of(column.cells.get(row)),
+        };
     }
 }
 
@@ -340,12 +390,9 @@ fn push_commas(out: &mut Vec<u8>, mut count: usize) {
     if count == 0 {
         return;
     }
-    if count == 1 {
-        return out.push(b',');
-    }
     while count > COMMAS.len() {
         out.extend_from_slice(&COMMAS);
         count -= COMMAS.len();
     }
-    out.extend_from_slice(COMMAS.get(..count).unwrap_or_default());
+    push_slice(out, &COMMAS, 0, count);
 }

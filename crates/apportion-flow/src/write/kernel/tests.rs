@@ -3,6 +3,7 @@ use super::*;
 use apportion_core::line_item::{Block, Texts};
 use apportion_model::{AccountId, CustomerId};
 use proptest::prelude::*;
+use std::sync::Arc;
 
 /// Columns of all sorts: account ids, texts in which one can stand, numbers, dates, the sort key's three, products.
 const NAMES: [&str; 13] = [
