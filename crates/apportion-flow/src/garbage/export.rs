@@ -141,10 +141,10 @@ mod tests {
         let files: Vec<_> =
             files.iter().map(|key| json!({"key": key, "bytes": 1, "sha256": "", "rows": 1})).collect();
         let proof = json!({
-            "proof": "apportion customer proof", "format_version": 2, "customer": "acme", "accounts": "all",
+            "proof": "apportion customer proof", "format_version": 3, "customer": "acme", "accounts": "all",
             "linked_account": null, "report_id": export.report_id, "assembly_id": ASSEMBLY,
             "billing_period": "20261001-20261101", "contract": "eco", "layout": "eco", "format": "csv.gz",
-            "header": "snake", "order": "sorted", "gzip": "multi-member", "columns": [], "privacy": "mask",
+            "header": "snake", "order": "sorted", "gzip": "multi-member", "level": "default", "columns": [], "privacy": "mask",
             "payer": "keep", "mask_key": "none", "withhold": [], "source_version": "", "rows": 3,
             "files": files, "totals": [], "withheld": [], "representation": [],
         });
