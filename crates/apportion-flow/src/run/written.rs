@@ -86,6 +86,7 @@ pub(super) fn write(pass: &Pass<'_>, exports: &mut [Export<'_>]) -> Result<Writt
         lanes_of(routed.len(), exports),
         exports.len(),
         Watch::new(routed.iter().map(|customer| &customer.accounts), pass.period),
+        pass.watcher.meter(),
     );
     std::thread::scope(|scope| {
         let lanes = exports.len() + 1;
@@ -249,7 +250,6 @@ impl<'p, 'e, 'r, 's> Writing<'p, 'e, 'r, 's> {
         let batch = batch?;
         let meter = self.pass.watcher.meter();
         splitter.split(&batch)?;
-        meter.count(Stage::Split, batch.rows as u64, 0);
         meter.count(Stage::Write, batch.rows as u64, 0);
         meter.time(Stage::Write, || self.hand_over_all(&batch, splitter))?;
         meter.time(Stage::Ledger, || {

@@ -10,6 +10,7 @@ pub use watch::{Straddle, Watch};
 
 use crate::outcome::Kind;
 use crate::plant::{Plant, strikes};
+use crate::timings::{Meter, Stage};
 use apportion_core::columns::known;
 use apportion_core::ledger::{Destination, Facts, FactsReader, Ledger, LedgerError};
 use apportion_core::line_item::Batch;
@@ -69,11 +70,12 @@ pub struct Splitter {
     routes: Vec<Route>,
     selections: Vec<Vec<u32>>,
     unassigned: Vec<UnassignedRow>,
+    meter: Meter,
 }
 
 impl Splitter {
     /// A splitter for one delivery.
-    pub fn new(router: Router, lanes: Vec<Lanes>, exports: usize, watch: Watch) -> Self {
+    pub fn new(router: Router, lanes: Vec<Lanes>, exports: usize, watch: Watch, meter: Meter) -> Self {
         Self {
             router,
             lanes,
@@ -85,6 +87,7 @@ impl Splitter {
             routes: Vec::new(),
             selections: vec![Vec::new(); exports],
             unassigned: Vec::new(),
+            meter,
         }
     }
 
@@ -93,12 +96,17 @@ impl Splitter {
     /// # Errors
     /// A cell that must be read and can't be.
     pub fn split(&mut self, batch: &Batch) -> Result<(), SplitError> {
-        self.router.periods(batch, &mut self.periods)?;
-        self.keys.read(batch, &self.periods, &mut self.facts)?;
-        self.router.route(batch, &self.periods, &mut self.routes)?;
-        self.ledger.book_source(&self.facts);
-        self.watch.look(batch, &self.routes);
-        self.select(batch);
+        let meter = self.meter.clone();
+        meter.time(Stage::Split, || self.router.periods(batch, &mut self.periods))?;
+        meter.time(Stage::Ledger, || self.keys.read(batch, &self.periods, &mut self.facts))?;
+        meter.time(Stage::Split, || self.router.route(batch, &self.periods, &mut self.routes))?;
+        meter.time(Stage::Ledger, || self.ledger.book_source(&self.facts));
+        meter.time(Stage::Split, || {
+            self.watch.look(batch, &self.routes);
+            self.select(batch);
+        });
+        meter.count(Stage::Split, batch.rows as u64, 0);
+        meter.count(Stage::Ledger, batch.rows as u64, 0);
         Ok(())
     }
 
