@@ -18,6 +18,7 @@ use parquet::file::metadata::{ColumnChunkMetaData, PageEncodingStats};
 use parquet::file::statistics::Statistics;
 use parquet::file::writer::{SerializedPageWriter, TrackedWrite};
 use parquet::schema::types::ColumnDescPtr;
+use std::collections::HashMap;
 use std::io::Write as _;
 
 /// Rows of a page.
@@ -207,26 +208,32 @@ impl Values {
     }
 
     /// Writes all rows, each given by the place of its value.
+    ///
+    /// The dictionary has each value once, in the order in which the written rows have them: neither the order in which
+    /// the rows came nor how their numbers were spelt is in the bytes.
     fn write(&self, mut rows: Vec<u32>, counts: &[u64], pages: &mut Pages) -> Result<(), ParquetError> {
-        let is_value = |place: usize| !self.plain.get(place).is_empty();
-        let used = (0..counts.len()).filter(|place| is_value(*place) && counts.get(*place) > Some(&0));
-        let used: Vec<usize> = used.collect();
-        let size = |place: &usize| self.plain.get(*place).len() as u64;
-        let plain: u64 =
-            used.iter().map(|place| size(place) * counts.get(*place).copied().unwrap_or(0)).sum();
+        let same = self.first_of_each_value();
+        let mut codes = vec![BLANK; counts.len()];
+        let mut used = Vec::new();
+        for row in &mut rows {
+            *row = same.get(*row as usize).copied().unwrap_or(*row);
+            if let Some(code) = codes.get_mut(*row as usize).filter(|code| **code == BLANK)
+                && !self.plain.get(*row as usize).is_empty()
+            {
+                *code = used.len() as u32;
+                used.push(*row as usize);
+            }
+        }
+        let size = |place: usize| self.plain.get(place).len() as u64;
+        let plain: u64 = counts.iter().enumerate().map(|(place, count)| size(place) * count).sum();
         let bits = bits_of(used.len());
-        let coded = used.iter().map(size).sum::<u64>() + rows.len() as u64 * u64::from(bits) / 8;
+        let coded =
+            used.iter().map(|place| size(*place)).sum::<u64>() + rows.len() as u64 * u64::from(bits) / 8;
         if used.is_empty() || coded > plain {
             return self.write_plain(&rows, pages);
         }
-        let mut codes = vec![BLANK; counts.len()];
         let mut dictionary = Vec::new();
-        for (code, place) in (0u32..).zip(&used) {
-            dictionary.extend_from_slice(self.plain.get(*place));
-            if let Some(known) = codes.get_mut(*place) {
-                *known = code;
-            }
-        }
+        used.iter().for_each(|place| dictionary.extend_from_slice(self.plain.get(*place)));
         pages.write_dictionary(&dictionary, used.len())?;
         for row in &mut rows {
             *row = codes.get(*row as usize).copied().unwrap_or(BLANK);
@@ -238,6 +245,17 @@ impl Values {
             })?;
         }
         Ok(())
+    }
+
+    /// For each text the first one of the same value; empty where that is always itself.
+    fn first_of_each_value(&self) -> Vec<u32> {
+        // Texts that are UTF-8 are their own values.
+        if self.kind == ColumnType::String && self.not_represented == 0 {
+            return Vec::new();
+        }
+        let mut first: HashMap<&[u8], u32> = HashMap::new();
+        let places = 0..self.plain.len() as u32;
+        places.map(|place| *first.entry(self.plain.get(place as usize)).or_insert(place)).collect()
     }
 
     fn write_plain(&self, rows: &[u32], pages: &mut Pages) -> Result<(), ParquetError> {

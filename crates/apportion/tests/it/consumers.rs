@@ -20,7 +20,7 @@ const MARCH: &str = "20250301-20250401";
 const APRIL: &str = "20250401-20250501";
 /// Each account's export, whether its line items are long, and how many there are. Long ones make a second file.
 const ACCOUNTS: [(&str, &str, bool, usize); 5] = [
-    ("011122223333", "acme", true, 12_000),
+    ("011122223333", "acme", true, 18_000),
     ("111122223333", "acme", true, 2_000),
     ("444455556666", "beta", false, 6_000),
     ("777788889999", "gamma-777788889999", false, 4_000),
