@@ -56,6 +56,9 @@ impl Facts {
     }
 }
 
+/// An additive column of a batch: its place among them, its seed if it is hashed, and what is known of its cells.
+type AdditiveColumn<'a> = (u8, ColumnId, Option<u64>, Reading<'a, Option<Booked>>);
+
 /// What a cell of an additive column comes to.
 #[derive(Debug, Clone, PartialEq)]
 enum Booked {
@@ -118,7 +121,7 @@ impl FactsReader {
         facts.numbers.clear();
         facts.number_ends.clear();
         booked.resize_with(known().additive().len(), Remembered::default);
-        let mut columns: Vec<(u8, ColumnId, Option<u64>, Reading<'_, Option<Booked>>)> = (0u8..)
+        let mut columns: Vec<AdditiveColumn<'_>> = (0u8..)
             .zip(known().additive().iter().copied())
             .zip(booked)
             .filter(|((_, column), _)| !batch.column(*column).holds_nothing())

@@ -137,8 +137,9 @@ fn cells(held: Held, texts: &[&[u8]], shared: &Arc<Texts>, picks: &[u8]) -> Cell
     let mut plain = Texts::default();
     picks.iter().for_each(|one| plain.push(texts[pick(one)]));
     // Blank cells have no code, now and then.
-    let code =
-        |one: &u8| if *one % 2 == 0 && texts[pick(one)].is_empty() { u32::MAX } else { pick(one) as u32 };
+    let code = |one: &u8| {
+        if one.is_multiple_of(2) && texts[pick(one)].is_empty() { u32::MAX } else { pick(one) as u32 }
+    };
     match held {
         Held::Blank => Cells::Blank,
         Held::Plain => Cells::Plain(Arc::new(plain)),

@@ -87,7 +87,7 @@ impl Number {
             return Some(Self::ZERO);
         }
         let mut exponent = point.map_or(0, |at| at as i32 + 1 - unsigned.len() as i32);
-        while magnitude % 10 == 0 {
+        while magnitude.is_multiple_of(10) {
             magnitude /= 10;
             exponent += 1;
         }

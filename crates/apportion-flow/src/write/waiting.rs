@@ -144,7 +144,7 @@ impl WaitingLane {
     fn take_codes(&mut self, place: usize) {
         let Some(column) = self.columns.get_mut(place) else { return };
         column.filled = true;
-        if self.coder.fresh.texts.len() > 0 {
+        if !self.coder.fresh.texts.is_empty() {
             column.dictionary = std::mem::take(&mut self.coder.fresh);
         }
         if column.codes.len() <= self.rows {
@@ -203,7 +203,7 @@ impl WaitingLane {
         }
         for column in &mut self.columns {
             column.codes.clear();
-            if column.dictionary.texts.len() > 0 {
+            if !column.dictionary.texts.is_empty() {
                 column.dictionary = Dictionary::default();
             }
         }
@@ -320,7 +320,7 @@ impl Coder {
             }
             _ => self.code_by_row(cells, rows, rule, payer, dictionary),
         }
-        if none && fresh.texts.len() > 0 {
+        if none && !fresh.texts.is_empty() {
             self.fresh = fresh;
         }
         self.codes.iter().any(|code| *code != BLANK)

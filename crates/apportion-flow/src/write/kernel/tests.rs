@@ -64,6 +64,10 @@ fn batches() -> impl Strategy<Value = Vec<(Rows, Vec<Held>)>> {
     prop::collection::vec(prop_oneof![mixed, coded, records], 1..4)
 }
 
+fn no_dictionaries() -> Vec<Arc<Texts>> {
+    NAMES.iter().map(|_| Arc::new(Texts::default())).collect()
+}
+
 /// A dictionary that grows by making a new one, as a new row group does, or stays.
 fn coded(cells: &[&[u8]], before: &mut Arc<Texts>) -> Cells {
     let code_in = |texts: &Texts, cell: &[u8]| (0..texts.len()).find(|code| texts.get(*code) == cell);
@@ -176,7 +180,7 @@ proptest! {
     ) {
         let mut kernel = Kernel::new(&columns(), limit);
         let (mask, mut scratch, mut window) = (mask(faithful), Scratch::default(), Window::default());
-        let mut dictionaries = vec![Arc::new(Texts::default()); NAMES.len()];
+        let mut dictionaries = no_dictionaries();
         let mut expected = Vec::new();
         for (rows, held) in &batches {
             let batch = batch(rows, held, &mut dictionaries);
@@ -207,7 +211,7 @@ fn rows_of_one_sku_name_one_text() {
     let of_sku = |sku, id| texts(&["p", "", "r", "1", "a", "", "yes", "here", sku, "2", "z", "", id]);
     let rows = vec![of_sku("s1", "1"), of_sku("s2", "2"), of_sku("s1", "3")];
     let mut kernel = Kernel::new(&columns(), 1 << 20);
-    let mut dictionaries = vec![Arc::new(Texts::default()); NAMES.len()];
+    let mut dictionaries = no_dictionaries();
     for held in [Held::Coded, Held::Plain, Held::Record] {
         let batch = batch(&rows, &[held; 13], &mut dictionaries);
         let prepared = kernel.prepare(&batch);
