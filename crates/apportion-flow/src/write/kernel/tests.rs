@@ -86,16 +86,21 @@ fn coded(cells: &[&[u8]], before: &mut Arc<Texts>) -> Cells {
 
 /// The rows as they are read from a CSV.
 fn records(rows: &Rows) -> Block {
-    let mut block = Block { width: NAMES.len(), ..Block::default() };
+    let mut text = Vec::new();
     for row in rows {
         for (place, cell) in row.iter().enumerate() {
             if place > 0 {
-                block.bytes.push(b',');
+                text.push(b',');
             }
-            push_cell(&mut block.bytes, cell.as_bytes());
+            push_cell(&mut text, cell.as_bytes());
         }
-        block.bytes.push(b'\n');
+        text.push(b'\n');
     }
+    block_of(text)
+}
+
+fn block_of(bytes: Vec<u8>) -> Block {
+    let mut block = Block { bytes, bounds: Vec::new(), width: NAMES.len() };
     let limits = Limits::default();
     split_records(&mut block.bytes, 0, true, block.width, usize::MAX, &limits, &mut block.bounds).unwrap();
     block
@@ -219,6 +224,24 @@ fn rows_of_one_sku_name_one_text() {
         assert!(ids[0] == ids[2] && ids[0] != ids[1]);
     }
     assert_eq!(kernel.shared_texts().get(TextId::of_number(0).unwrap()), b"yes,here,s1,2,z,");
+}
+
+/// Quotes decide where fields end: the same bytes behind one and without one are two readings.
+#[test]
+fn bytes_beside_a_quote_are_read_by_themselves() {
+    let records =
+        Arc::new(block_of(b"p,,r,1,a,,\"yes\",here,s,2,z,,1\np,,r,1,a,,yes\",here,s,2,z,,2\n".to_vec()));
+    let mut known_cells = vec![Cells::Blank; known().count()];
+    for (field, id) in (0u32..).zip(columns()) {
+        known_cells[id.index()] = Cells::Field { block: Arc::clone(&records), field };
+    }
+    let rows: Rows = vec![vec![String::new(); NAMES.len()]; 2];
+    let batch = Batch { known: known_cells, ..batch(&rows, &[Held::Plain; 13], &mut no_dictionaries()) };
+    let mut kernel = Kernel::new(&columns(), 1 << 20);
+    let ids: Vec<TextId> = kernel.prepare(&batch).texts.iter().map(|text| text.unwrap().id).collect();
+    let shared = kernel.shared_texts();
+    assert_eq!(shared.get(ids[0]), b"yes,here,s,2,z,");
+    assert_eq!(shared.get(ids[1]), b"\"yes\"\"\",here,s,2,z,");
 }
 
 #[test]
