@@ -8,7 +8,7 @@
 use apportion_core::columns::{Contract, ExportColumn, HeaderStyle, known};
 use apportion_core::line_item::Batch;
 use apportion_core::mask::Mask;
-use apportion_flow::check::{Expected, Inflater, check_file};
+use apportion_flow::check::{Expected, check_file};
 use apportion_flow::maker::{MadeCustomer, MakeKind, MakeRequest, make};
 use apportion_flow::source::{Reader, Wanted, discover, pin};
 use apportion_flow::storage::Folder;
@@ -239,7 +239,6 @@ fn measure_files(
 fn check(files: &[(usize, SpooledFile)], customers: &[MadeCustomer]) -> Outcome<()> {
     let header: Vec<String> =
         columns().iter().map(|column| column.title(HeaderStyle::Snake).to_owned()).collect();
-    let mut inflater = Inflater::default();
     for (lane, file) in files {
         let accounts = customers.get(*lane).into_iter().flat_map(|customer| &customer.accounts);
         let own: HashSet<Vec<u8>> = accounts.map(|account| account.id.as_str().into()).collect();
@@ -249,7 +248,7 @@ fn check(files: &[(usize, SpooledFile)], customers: &[MadeCustomer]) -> Outcome<
             rows_hash: Some(file.rows_hash),
             accounts: Some(&own),
         };
-        check_file(&file.path, &file.members, &expected, &mut inflater)?;
+        check_file(&file.path, &file.members, &expected)?;
     }
     Ok(())
 }

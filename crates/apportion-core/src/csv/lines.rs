@@ -1,7 +1,6 @@
-use super::push_cell;
 use crate::line_item::Texts;
+use crate::proof::row_hash;
 use std::ops::Range;
-use xxhash_rust::xxh3::xxh3_128;
 
 /// The cells of one column: a code per row, and for each code the cell as it stands in a line of a CSV.
 ///
@@ -10,14 +9,8 @@ use xxhash_rust::xxh3::xxh3_128;
 pub struct LineColumn<'a> {
     /// One per row, or a single one that all rows have.
     pub codes: &'a [u32],
-    /// One per code: what [`push_line_cell`] makes of a cell.
+    /// One per code: what [`super::push_cell`] makes of a cell.
     pub texts: &'a Texts,
-}
-
-/// Appends a cell as it stands in the line that is hashed.
-#[inline]
-pub fn push_line_cell(out: &mut Vec<u8>, cell: &[u8]) {
-    push_cell(out, cell);
 }
 
 /// Ends every cell of a line but the last.
@@ -58,7 +51,7 @@ pub fn lines_hash(columns: &[LineColumn<'_>], rows: Range<usize>) -> u128 {
             line.extend_from_slice(part.texts.get(code as usize));
         }
         line.extend_from_slice(rest);
-        sum = sum.wrapping_add(xxh3_128(&line));
+        sum = sum.wrapping_add(row_hash(&line));
     }
     sum
 }
@@ -149,17 +142,18 @@ fn combine(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::csv::push_cell;
 
     #[test]
     fn lines_are_hashed_as_they_would_be_written() {
         let mut texts = Texts::default();
         for cell in [&b"a"[..], b"b,c", b"\"", b"d"] {
-            texts.push_with(|bytes| push_line_cell(bytes, cell));
+            texts.push_with(|bytes| push_cell(bytes, cell));
         }
         let codes: [&[u32]; 4] = [&[0], &[1, 2, u32::MAX], &[], &[3, 0, 3]];
         let columns = codes.map(|codes| LineColumn { codes, texts: &texts });
         let hash = |lines: &[&str]| {
-            lines.iter().fold(0u128, |sum, line| sum.wrapping_add(xxh3_128(line.as_bytes())))
+            lines.iter().fold(0u128, |sum, line| sum.wrapping_add(row_hash(line.as_bytes())))
         };
         assert_eq!(lines_hash(&columns, 0..3), hash(&["a,\"b,c\",,d", "a,\"\"\"\",,a", "a,,,d"]));
         assert_eq!(lines_hash(&columns, 1..2), hash(&["a,\"\"\"\",,a"]));
@@ -186,7 +180,7 @@ mod tests {
             let columns: Vec<_> = codes.iter().map(|codes| LineColumn { codes, texts: &texts }).collect();
             let line = |row: usize| {
                 let cell = |codes: &Vec<u32>| texts.get(codes[row] as usize).to_vec();
-                xxh3_128(&codes.iter().map(cell).collect::<Vec<_>>().join(&SEPARATOR))
+                row_hash(&codes.iter().map(cell).collect::<Vec<_>>().join(&SEPARATOR))
             };
             let due = (0..rows).fold(0u128, |sum, row| sum.wrapping_add(line(row)));
             proptest::prop_assert_eq!(lines_hash(&columns, 0..rows), due);

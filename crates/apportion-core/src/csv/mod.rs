@@ -12,5 +12,5 @@ mod split;
 
 pub use canonical::{CanonicalLine, CanonicalLines, LineProblem, unquoted};
 pub use encode::{needs_quotes, push_cell, push_row};
-pub use lines::{LineColumn, lines_hash, push_line_cell};
+pub use lines::{LineColumn, lines_hash};
 pub use split::{CsvError, CsvProblem, Limits, Split, split_records};

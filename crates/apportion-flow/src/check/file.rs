@@ -1,4 +1,4 @@
-use super::members::{Inflater, Members};
+use super::members::Members;
 use crate::csv_gz::{CsvGz, CsvGzError};
 use crate::outcome::Kind;
 use apportion_core::columns::{ExportColumn, known};
@@ -133,15 +133,10 @@ pub(super) fn hex(bytes: &[u8]) -> String {
 ///
 /// # Errors
 /// The first thing that isn't as it must be.
-pub fn check_file(
-    path: &Path,
-    members: &[u32],
-    expected: &Expected<'_>,
-    inflater: &mut Inflater,
-) -> Result<Checked, CheckError> {
+pub fn check_file(path: &Path, members: &[u32], expected: &Expected<'_>) -> Result<Checked, CheckError> {
     let name = path.display().to_string();
     let wrong = |source| CheckError::Decode { file: name.clone(), source };
-    let mut members = Members::open(path, members, inflater).map_err(wrong)?;
+    let mut members = Members::open(path, members).map_err(wrong)?;
     let mut found = Found::new(&name, expected);
     let first = members.next(0).map_err(wrong)?.unwrap_or_default();
     let rest = found.header(first)?;
@@ -297,7 +292,7 @@ mod tests {
         let header = ["a", "line_item_usage_account_id", "b"].map(str::to_owned).to_vec();
         let own = [b"111122223333".to_vec(), b"not,plain".to_vec()].into();
         let expected = Expected { header, rows, rows_hash, accounts: Some(&own) };
-        let checked = check_file(&path, &members, &expected, &mut Inflater::default());
+        let checked = check_file(&path, &members, &expected);
         // A consumer finds the same, where there is nothing to find.
         if let Ok(checked) = &checked {
             assert_eq!(*checked, check_stream("f", &bytes[..], &expected).unwrap());

@@ -20,48 +20,42 @@ const HEADER_BYTES: usize = 10;
 /// Bytes behind a member's data: its text's CRC-32 and size.
 const TRAILER_BYTES: usize = 8;
 
-/// Inflates members, for many files one after another: its buffers stay.
-pub struct Inflater {
-    decompressor: Decompressor,
-    packed: Vec<u8>,
-    text: Vec<u8>,
-}
-
-impl Default for Inflater {
-    fn default() -> Self {
-        Self { decompressor: Decompressor::new(), packed: Vec::new(), text: Vec::new() }
-    }
-}
-
 /// A file whose members are asked for.
 pub(super) struct Members<'a> {
     file: File,
     sizes: std::slice::Iter<'a, u32>,
     hash: Sha256,
     bytes: u64,
-    inflater: &'a mut Inflater,
+    decompressor: Decompressor,
+    /// The present member and its text; they become as large as the largest.
+    packed: Vec<u8>,
+    text: Vec<u8>,
 }
 
 impl<'a> Members<'a> {
     /// Opens a file whose members have these sizes.
-    pub(super) fn open(
-        path: &Path,
-        sizes: &'a [u32],
-        inflater: &'a mut Inflater,
-    ) -> Result<Self, CsvGzError> {
+    pub(super) fn open(path: &Path, sizes: &'a [u32]) -> Result<Self, CsvGzError> {
         let file = File::open(path)?;
         let bytes = file.metadata()?.len();
         let told = sizes.iter().map(|size| u64::from(*size)).sum::<u64>();
         if bytes != told {
             return Err(broken(0, format!("the file has {bytes} bytes where {told} were written")));
         }
-        Ok(Self { file, sizes: sizes.iter(), hash: Sha256::new(), bytes, inflater })
+        Ok(Self {
+            file,
+            sizes: sizes.iter(),
+            hash: Sha256::new(),
+            bytes,
+            decompressor: Decompressor::new(),
+            packed: Vec::new(),
+            text: Vec::new(),
+        })
     }
 
     /// The text of the next member; None behind the last. `rows` is for errors: how many have been read.
     pub(super) fn next(&mut self, rows: u64) -> Result<Option<&[u8]>, CsvGzError> {
         let Some(size) = self.sizes.next() else { return Ok(None) };
-        let Inflater { decompressor, packed, text } = &mut *self.inflater;
+        let Self { decompressor, packed, text, .. } = self;
         packed.resize(*size as usize, 0);
         self.file.read_exact(packed)?;
         self.hash.update(&*packed);
@@ -141,8 +135,7 @@ mod tests {
         let path = folder.path().join("f");
         std::fs::write(&path, bytes).unwrap();
         let sizes: Vec<u32> = sizes.iter().map(|size| *size as u32).collect();
-        let mut inflater = Inflater::default();
-        let mut members = Members::open(&path, &sizes, &mut inflater).map_err(|error| error.to_string())?;
+        let mut members = Members::open(&path, &sizes).map_err(|error| error.to_string())?;
         let mut texts = Vec::new();
         while let Some(text) = members.next(7).map_err(|error| error.to_string())? {
             texts.push(text.to_vec());

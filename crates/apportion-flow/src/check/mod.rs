@@ -13,7 +13,6 @@ mod rows;
 
 pub use consumer::{ExportVerdict, Verdict, VerifyError, verify};
 pub use file::{CheckError, Checked, Expected, check_file};
-pub use members::Inflater;
 pub use parquet::check_parquet;
 pub use reconcile::{
     BridgeLine, BridgeReport, ConfiguredExport, ExportState, Invoice, InvoiceReport, ReconcileError,

@@ -2,7 +2,7 @@ use super::file::{CheckError, Checked, Expected, compare};
 use crate::csv_gz::CsvGzError;
 use crate::threads::on_threads;
 use apportion_core::columns::{ColumnType, ExportColumn, known};
-use apportion_core::csv::{LineColumn, lines_hash, push_line_cell};
+use apportion_core::csv::{self, LineColumn, lines_hash};
 use apportion_core::line_item::Texts;
 use apportion_model::Instant;
 use arrow_array::cast::AsArray;
@@ -215,7 +215,7 @@ fn decode(array: &ArrayRef) -> Result<Decoded, ParquetError> {
             let coded = array.as_dictionary::<UInt32Type>();
             let values = coded.values().as_string::<i32>();
             for place in 0..values.len() {
-                decoded.texts.push_with(|text| push_line_cell(text, values.value(place).as_bytes()));
+                decoded.texts.push_with(|text| csv::push_cell(text, values.value(place).as_bytes()));
             }
             decoded.codes.extend_from_slice(coded.keys().values());
             if nulls.is_some() {
@@ -226,7 +226,7 @@ fn decode(array: &ArrayRef) -> Result<Decoded, ParquetError> {
         DataType::Utf8 => {
             let values = array.as_string::<i32>();
             for row in (0..values.len()).filter(|row| !is_null(*row)) {
-                decoded.texts.push_with(|text| push_line_cell(text, values.value(row).as_bytes()));
+                decoded.texts.push_with(|text| csv::push_cell(text, values.value(row).as_bytes()));
             }
             let mut codes = 0..;
             let code = |row| if is_null(row) { Some(BLANK) } else { codes.next() };

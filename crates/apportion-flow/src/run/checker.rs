@@ -1,5 +1,5 @@
 use super::exports::Export;
-use crate::check::{CheckError, Checked, Expected, Inflater, check_file, check_parquet};
+use crate::check::{CheckError, Checked, Expected, check_file, check_parquet};
 use crate::write::SpooledFile;
 use apportion_core::columns::{Contract, ExportColumn, HeaderStyle};
 use apportion_model::Format;
@@ -52,10 +52,9 @@ impl Checker {
         file: &SpooledFile,
         threads: usize,
     ) -> Result<Checked, CheckError> {
-        let mut inflater = Inflater::default();
         let Some(export) = self.exports.get(lane) else {
             let expected = expected(file, self.unassigned_titles.clone(), None);
-            return check_file(&file.path, &file.members, &expected, &mut inflater);
+            return check_file(&file.path, &file.members, &expected);
         };
         let accounts = export.own.as_ref();
         let columns = export.columns.get().map_or(&[][..], Vec::as_slice);
@@ -66,7 +65,7 @@ impl Checker {
             Format::CsvGz => {
                 let titles = columns.iter().map(|column| column.title(export.header).to_owned());
                 let expected = expected(file, titles.collect(), accounts);
-                check_file(&file.path, &file.members, &expected, &mut inflater)
+                check_file(&file.path, &file.members, &expected)
             }
         }
     }

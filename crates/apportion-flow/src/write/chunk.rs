@@ -4,7 +4,7 @@ use super::waited::GroupColumn;
 use super::window::WINDOW_ROWS;
 use crate::plant::{Plant, strikes};
 use apportion_core::columns::ColumnType;
-use apportion_core::csv::push_line_cell;
+use apportion_core::csv::push_cell;
 use apportion_core::line_item::Texts;
 use apportion_core::money::{DifferenceSum, Number};
 use apportion_model::Instant;
@@ -137,7 +137,7 @@ impl Values {
         if let std::borrow::Cow::Owned(_) = text {
             self.not_represented += count;
         }
-        self.lines.push_with(|line| push_line_cell(line, text.as_bytes()));
+        self.lines.push_with(|line| push_cell(line, text.as_bytes()));
         let text = if strikes(Plant::WriteCell) { "planted".into() } else { text };
         let text = text.as_bytes();
         self.plain.push_with(|plain| {

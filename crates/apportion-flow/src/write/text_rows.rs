@@ -36,18 +36,14 @@ impl TextRows {
     pub(super) fn cell(&mut self, place: usize, cell: &[u8]) {
         self.blanks_to(place);
         push_cell(self.window.buffer(), cell);
-        if self.keys.contains(&Some(place)) {
-            let [sku, resource, usage_start] = self.keys.map(|key| key == Some(place));
-            let [of_sku, of_resource, of_start] = &mut self.key;
-            if sku {
-                *of_sku = order::hash(cell);
-            }
-            if resource {
-                *of_resource = order::hash(cell);
-            }
-            if usage_start {
-                *of_start = order::seconds(cell);
-            }
+        let ([sku, resource, usage_start], place) = (self.keys, Some(place));
+        let [of_sku, of_resource, of_start] = &mut self.key;
+        if place == sku {
+            *of_sku = order::hash(cell);
+        } else if place == resource {
+            *of_resource = order::hash(cell);
+        } else if place == usage_start {
+            *of_start = order::seconds(cell);
         }
     }
 

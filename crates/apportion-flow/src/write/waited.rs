@@ -22,9 +22,8 @@ pub struct WaitedRows {
     pub columns: Vec<ExportColumn>,
     /// For each column, whether it has a cell that isn't blank.
     pub filled: Vec<bool>,
-    pub(super) keys: [Option<usize>; 3],
     /// Where SKU, resource id and usage start stand.
-    pub(super) sorted_by: [Option<usize>; 3],
+    pub(super) keys: [Option<usize>; 3],
     /// The lane's column of each column.
     pub(super) numbers: Vec<usize>,
     pub(super) path: PathBuf,
@@ -186,7 +185,7 @@ impl Group<'_> {
     pub(super) fn in_order(&self, order: Order) -> Vec<u32> {
         let mut rows: Vec<u32> = (0..self.rows as u32).collect();
         if order == Order::Sorted {
-            let keys = self.waited.sorted_by.map(|place| place.map(|place| self.column(place)));
+            let keys = self.waited.keys.map(|place| place.map(|place| self.column(place)));
             let [sku, resource, start] = &keys;
             let keys: Vec<u128> = (0..self.rows)
                 .map(|row| sort_key(cell_of(sku, row), cell_of(resource, row), cell_of(start, row)))

@@ -242,18 +242,17 @@ impl WaitingLane {
         for (place, column) in order.iter().enumerate() {
             places[*column] = fixed + place;
         }
-        let in_order = || (0..fixed).chain(order.iter().copied()).map(|column| &self.columns[column]);
+        let numbers: Vec<usize> = (0..fixed).chain(order).collect();
+        let in_order = || numbers.iter().map(|column| &self.columns[*column]);
         let place_of = |key: ColumnId| {
             let (_, _, column) = self.known.iter().find(|(id, _, _)| *id == key)?;
             column.and_then(|column| places.get(column)).copied()
         };
-        let columns = known().well_known();
         Ok(WaitedRows {
             columns: in_order().map(|column| column.export.clone()).collect(),
             filled: in_order().map(|column| column.filled).collect(),
             keys: sort_keys(place_of),
-            sorted_by: [columns.sku, columns.resource_id, columns.usage_start].map(place_of),
-            numbers: (0..fixed).chain(order.iter().copied()).collect(),
+            numbers,
             path: self.path.unwrap_or_default(),
             bytes: self.bytes,
         })
