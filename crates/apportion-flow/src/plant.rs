@@ -25,7 +25,7 @@ pub enum Plant {
     WriteByte = 7,
     /// The manifest names one file too few.
     PublishShort = 8,
-    /// A data file is cut short on its way to the target.
+    /// Every data file is cut short on its way to the target: they go in whatever order they were checked.
     PublishCut = 9,
     /// The manifest goes to another customer's target.
     PublishStray = 10,

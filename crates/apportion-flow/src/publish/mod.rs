@@ -9,7 +9,7 @@
 //! valid; the next run finds the same assembly id and the same bytes, and goes on.
 
 use crate::outcome::Kind;
-use crate::plant::{Plant, strikes};
+use crate::plant::{Plant, is_planted};
 use crate::storage::{Body, Bucket, Put, StorageError, Swap};
 use apportion_core::proof::Generation;
 use std::path::Path;
@@ -47,7 +47,7 @@ impl PublishError {
 /// # Errors
 /// An object of that key with other bytes, or a target that fails.
 pub fn put_data(target: &dyn Bucket, key: &str, file: &Path) -> Result<Put, PublishError> {
-    if strikes(Plant::PublishCut) {
+    if is_planted(Plant::PublishCut) {
         let bytes = std::fs::read(file).unwrap_or_default();
         return Ok(target.put_new(key, Body::Bytes(&bytes[..bytes.len() / 2]))?);
     }
