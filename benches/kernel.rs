@@ -14,8 +14,8 @@ use apportion_flow::source::{Reader, Wanted, discover, pin};
 use apportion_flow::storage::Folder;
 use apportion_flow::timings::Meter;
 use apportion_flow::write::{
-    ExportLane, Gzip, Kernel, Level, Order, Packed, Packer, Packing, SharedTexts, Spool, SpooledFile, Window,
-    export_header,
+    Buffers, ExportLane, Gzip, Kernel, Level, Order, Packed, Packer, Packing, SharedTexts, Spool,
+    SpooledFile, Window, export_header,
 };
 use apportion_model::{AssemblyId, BillingPeriod};
 use std::collections::{BTreeMap, HashSet};
@@ -103,10 +103,10 @@ fn made(kind: MakeKind, out: &Path) -> Outcome<(Vec<MadeCustomer>, Vec<Routed>)>
 
 fn lanes(customers: &[MadeCustomer], level: Level) -> Vec<ExportLane> {
     let columns = Contract::Eco.fixed();
-    let packing = packing(level);
+    let (packing, buffers) = (packing(level), Buffers::default());
     let lane = |customer: &MadeCustomer| {
         let own = customer.accounts.iter().map(|account| &account.id);
-        ExportLane::new(columns, Mask::new(&customer.id, own, true, None), packing.clone())
+        ExportLane::new(columns, Mask::new(&customer.id, own, true, None), packing.clone(), &buffers)
     };
     customers.iter().map(lane).collect()
 }

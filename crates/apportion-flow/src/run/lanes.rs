@@ -1,7 +1,7 @@
 use super::RunError;
 use super::exports::Export;
 use super::request::Customer;
-use crate::write::{ExportLane, Packing, Spool, WaitingLane, export_header};
+use crate::write::{Buffers, ExportLane, Packing, Spool, WaitingLane, export_header};
 use apportion_core::columns::{Contract, ExportColumn};
 use apportion_core::mask::MaskKey;
 use apportion_model::Format;
@@ -34,6 +34,7 @@ impl Lane {
         mask_key: Option<&MaskKey>,
         spool: Option<&mut Spool>,
         place: usize,
+        buffers: &Buffers,
     ) -> Result<Option<Self>, RunError> {
         let (customer, mask) = (export.customer, export.mask(mask_key));
         let contract = customer.contract;
@@ -48,7 +49,7 @@ impl Lane {
         let columns: Vec<ExportColumn> = contract.fixed().iter().map(|id| ExportColumn::known(*id)).collect();
         let packing = packing_of(customer, &columns);
         spool.set_packing(place, &packing)?;
-        Ok(Some(Self::Direct(ExportLane::new(contract.fixed(), mask, packing))))
+        Ok(Some(Self::Direct(ExportLane::new(contract.fixed(), mask, packing, buffers))))
     }
 
     /// Bytes that wait in memory.

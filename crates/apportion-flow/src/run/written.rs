@@ -11,8 +11,8 @@ use crate::split::{Splitter, Watch};
 use crate::storage::Bucket;
 use crate::timings::{Meter, Stage};
 use crate::write::{
-    Gzip, Kernel, Level, Order, Packed, Packer, Packing, Spool, SpooledFile, UnassignedLane, WaitedRows,
-    Window, header_line, write_parquet,
+    Buffers, Gzip, Kernel, Level, Order, Packed, Packer, Packing, Spool, SpooledFile, UnassignedLane,
+    WaitedRows, Window, header_line, write_parquet,
 };
 use apportion_core::columns::{Contract, ExportColumn};
 use apportion_core::ledger::{Destination, FactsReader, Ledger};
@@ -59,8 +59,10 @@ pub(super) struct Pass<'a> {
     pub(super) watcher: &'a dyn Watcher,
 }
 
-/// Eighths of the memory that rows may wait in; the rest is for reading ahead, packing and checking.
-const WINDOW_EIGHTHS: u64 = 3;
+/// The part of the memory that rows may wait in is a half, less what reading ahead, packing and checking take of that
+/// half as well, however much memory there is.
+const WAITING_PART: u64 = 2;
+const WORKING_BYTES: u64 = 64 << 20;
 /// The part of the memory that texts which rows share may take.
 const SHARED_PART: u64 = 16;
 
@@ -162,6 +164,7 @@ struct Writing<'p, 'e, 'r, 's> {
     lanes: Vec<Option<Lane>>,
     unassigned: Option<UnassignedLane>,
     unassigned_packing: Packing,
+    buffers: Buffers,
     packer: Packer<'s, CheckedFile>,
     /// Writes the rows of all exports whose columns are fixed.
     kernel: Kernel,
@@ -212,9 +215,10 @@ impl<'p, 'e, 'r, 's> Writing<'p, 'e, 'r, 's> {
         if let Some(spool) = &mut spool {
             spool.set_packing(exports.len(), &unassigned_packing)?;
         }
+        let buffers = Buffers::default();
         let mut lanes: Vec<Option<Lane>> = (0..exports.len()).map(|_| None).collect();
         for (place, export) in exports.iter().enumerate().filter(|(_, export)| export.is_written()) {
-            lanes[place] = Lane::new(export, request.mask_key.as_ref(), spool.as_mut(), place)?;
+            lanes[place] = Lane::new(export, request.mask_key.as_ref(), spool.as_mut(), place, &buffers)?;
         }
         Ok(Self {
             pass,
@@ -222,8 +226,9 @@ impl<'p, 'e, 'r, 's> Writing<'p, 'e, 'r, 's> {
             written: vec![WrittenExport::default(); exports.len()],
             exports,
             lanes,
-            unassigned: source_columns.map(|columns| UnassignedLane::new(columns.len())),
+            unassigned: source_columns.map(|columns| UnassignedLane::new(columns.len(), &buffers)),
             unassigned_packing,
+            buffers,
             packer,
             kernel: Kernel::new(Contract::Eco.fixed(), (request.memory / SHARED_PART) as usize),
             direct_rows: Vec::new(),
@@ -315,7 +320,7 @@ impl<'p, 'e, 'r, 's> Writing<'p, 'e, 'r, 's> {
     /// Moves the rows of the fullest lanes to the disk when all of them together wait in too much memory.
     fn relieve_memory(&mut self) -> Result<(), RunError> {
         let Some(spool) = &mut self.spool else { return Ok(()) };
-        let limit = (self.pass.request.memory / 8 * WINDOW_EIGHTHS) as usize;
+        let limit = (self.pass.request.memory / WAITING_PART).saturating_sub(WORKING_BYTES) as usize;
         let mut waiting: Vec<(usize, &mut Lane)> = self
             .lanes
             .iter_mut()
@@ -497,7 +502,7 @@ impl<'p, 'e, 'r, 's> Writing<'p, 'e, 'r, 's> {
         } else {
             let packing = packing_of(export.customer, &rows.columns);
             spool.set_packing(place, &packing)?;
-            rows.into_windows::<RunError>(&packing, &mut |window, packing| {
+            rows.into_windows::<RunError>(&packing, &self.buffers.clone(), &mut |window, packing| {
                 self.full.push((place, window, packing));
                 self.send_full()?;
                 self.store_ready()

@@ -1,4 +1,5 @@
 use super::WriteError;
+use super::buffers::Buffers;
 use super::kernel::{Prepared, Scratch};
 use super::pack::Packing;
 use super::text_rows::TextRows;
@@ -39,9 +40,9 @@ pub struct ExportLane {
 
 impl ExportLane {
     /// A lane without rows.
-    pub fn new(columns: &[ColumnId], mask: Mask, packing: Packing) -> Self {
+    pub fn new(columns: &[ColumnId], mask: Mask, packing: Packing, buffers: &Buffers) -> Self {
         let columns = columns.to_vec();
-        Self { packing, mask, columns, window: Window::default(), scratch: Scratch::default() }
+        Self { packing, mask, columns, window: Window::new(buffers), scratch: Scratch::default() }
     }
 
     /// Writes a row of a batch; a window that is full with it comes back.
@@ -52,7 +53,7 @@ impl ExportLane {
         }
         batch.write(row, &self.mask, &mut self.scratch, &mut self.window);
         let full = self.window.is_full();
-        full.then(|| (std::mem::take(&mut self.window), self.packing.clone()))
+        full.then(|| (self.window.take(), self.packing.clone()))
     }
 
     /// The export's columns.
@@ -60,22 +61,22 @@ impl ExportLane {
         self.columns.iter().map(|id| ExportColumn::known(*id)).collect()
     }
 
-    /// Bytes of rows that wait in memory.
+    /// Bytes of memory that rows wait in.
     pub fn waiting_bytes(&self) -> usize {
         self.window.waiting_bytes()
     }
 
-    /// Moves the rows that wait in memory to a file of this window's own; returns how many bytes that frees.
+    /// Moves the rows that wait in memory to a file of this window's own.
     ///
     /// # Errors
     /// A disk that is full.
-    pub fn park(&mut self, new_file: impl FnOnce() -> PathBuf) -> Result<usize, WriteError> {
+    pub fn park(&mut self, new_file: impl FnOnce() -> PathBuf) -> Result<(), WriteError> {
         self.window.park(new_file)
     }
 
     /// The last window, if it holds anything.
     pub fn finish(&mut self) -> Option<(Window, Packing)> {
-        let window = std::mem::take(&mut self.window);
+        let window = self.window.take();
         (!window.is_empty()).then(|| (window, self.packing.clone()))
     }
 }
@@ -88,8 +89,8 @@ pub struct UnassignedLane {
 
 impl UnassignedLane {
     /// A lane for a source with so many columns.
-    pub fn new(width: usize) -> Self {
-        Self { width, rows: TextRows::new(width + 2, [None; 3]) }
+    pub fn new(width: usize, buffers: &Buffers) -> Self {
+        Self { width, rows: TextRows::new(width + 2, [None; 3], buffers) }
     }
 
     /// Encodes one row; a window that is full with it comes back.

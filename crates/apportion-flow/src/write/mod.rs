@@ -10,8 +10,10 @@
 //! columns depend on the rows, or the format goes column by column, rows *wait* in the spool until the last one is known.
 
 mod block;
+mod buffers;
 mod chunk;
 mod columnar;
+mod deflate;
 mod dictionary;
 mod kernel;
 mod lane;
@@ -24,6 +26,7 @@ mod waited;
 mod waiting;
 mod window;
 
+pub use buffers::Buffers;
 pub use columnar::write_parquet;
 pub use kernel::{Kernel, Prepared, SharedTexts};
 pub use lane::{ExportLane, UnassignedLane, export_header, header_line};

@@ -1,14 +1,12 @@
 use super::WriteError;
+use super::deflate::{Deflater, Effort};
 use super::kernel::SharedTexts;
 use super::window::Window;
 use crate::plant::{Plant, strikes};
 use crate::timings::{Meter, Stage};
 use apportion_core::proof::row_hash;
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use libdeflater::{CompressionLvl, Compressor};
 use serde::{Deserialize, Serialize};
-use std::io::Write;
 use std::sync::Arc;
 
 /// Text of a gzip member, in bytes, when it ends.
@@ -144,7 +142,7 @@ impl Window {
         shared: &SharedTexts,
         scratch: &mut PackScratch,
     ) -> Result<Packed, WriteError> {
-        self.unpark()?;
+        self.gather()?;
         let mut rows = self.keys();
         if packing.order == Order::Sorted {
             // The place makes it stable.
@@ -210,35 +208,46 @@ fn spoil(text: &mut Vec<u8>, begin: usize) {
 
 /// libdeflate's level for small files: beyond it time doubles for hardly a byte.
 const SMALL_LEVEL: i32 = 8;
+/// A table that stays in the nearest cache; what a larger one finds besides is a hundredth.
+const DEFAULT: Effort = Effort { table_bits: 13, patience: 6 };
+const FAST: Effort = Effort { table_bits: 11, patience: 4 };
 
 /// A compressor for each level, made when it is needed.
 #[derive(Default)]
 pub(super) struct Compressors {
-    default: Option<Compressor>,
+    default: Option<Deflater>,
+    fast: Option<Deflater>,
     small: Option<Compressor>,
     buffer: Vec<u8>,
 }
 
 impl Compressors {
-    /// Appends one gzip member, without name and time. The libraries are plain C and plain Rust, and give the same bytes
-    /// on every CPU.
+    /// Appends one gzip member, without name and time: the same bytes on every processor.
     pub(super) fn compress(
         &mut self,
         level: Level,
         text: &[u8],
         out: &mut Vec<u8>,
     ) -> Result<(), WriteError> {
-        let (compressor, number) = match level {
-            Level::Fast => return compress_fast(text, out),
-            Level::Default => (&mut self.default, 1),
-            Level::Small => (&mut self.small, SMALL_LEVEL),
-        };
-        if compressor.is_none() {
-            let level = CompressionLvl::new(number);
-            let level = level.map_err(|error| WriteError::Compress(format!("{error:?}")))?;
-            *compressor = Some(Compressor::new(level));
+        match level {
+            Level::Fast => self.fast.get_or_insert_with(|| Deflater::new(FAST)).gzip(text, out),
+            Level::Default => self.default.get_or_insert_with(|| Deflater::new(DEFAULT)).gzip(text, out),
+            Level::Small => return self.compress_small(text, out),
         }
-        let Some(compressor) = compressor else { return Ok(()) };
+        Ok(())
+    }
+
+    /// With libdeflate, which is plain C.
+    fn compress_small(&mut self, text: &[u8], out: &mut Vec<u8>) -> Result<(), WriteError> {
+        let compressor = match &mut self.small {
+            Some(compressor) => compressor,
+            none => {
+                let level = CompressionLvl::new(SMALL_LEVEL);
+                none.insert(Compressor::new(
+                    level.map_err(|error| WriteError::Compress(format!("{error:?}")))?,
+                ))
+            }
+        };
         let bound = compressor.gzip_compress_bound(text.len());
         if self.buffer.len() < bound {
             self.buffer.resize(bound, 0);
@@ -249,14 +258,6 @@ impl Compressors {
         out.extend_from_slice(self.buffer.get(..written).unwrap_or_default());
         Ok(())
     }
-}
-
-fn compress_fast(text: &[u8], out: &mut Vec<u8>) -> Result<(), WriteError> {
-    let wrong = |error: std::io::Error| WriteError::Compress(error.to_string());
-    let mut encoder = GzEncoder::new(out, Compression::new(1));
-    encoder.write_all(text).map_err(wrong)?;
-    encoder.finish().map_err(wrong)?;
-    Ok(())
 }
 
 /// Appends one gzip member at the default level.

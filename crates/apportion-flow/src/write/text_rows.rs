@@ -1,3 +1,4 @@
+use super::buffers::Buffers;
 use super::order;
 use super::window::Window;
 use apportion_core::columns::{ColumnId, known};
@@ -10,7 +11,7 @@ pub(super) fn sort_keys(find: impl Fn(ColumnId) -> Option<usize>) -> [Option<usi
 }
 
 /// Writes rows as CSV text into a window, cell by cell.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct TextRows {
     window: Window,
     width: usize,
@@ -21,8 +22,8 @@ pub(super) struct TextRows {
 }
 
 impl TextRows {
-    pub(super) fn new(width: usize, keys: [Option<usize>; 3]) -> Self {
-        Self { width, keys, ..Self::default() }
+    pub(super) fn new(width: usize, keys: [Option<usize>; 3], buffers: &Buffers) -> Self {
+        Self { window: Window::new(buffers), width, keys, key: [0; 3], column: 0 }
     }
 
     pub(super) fn begin(&mut self) {
@@ -63,12 +64,12 @@ impl TextRows {
 
     /// The window, if it is full.
     pub(super) fn take_full(&mut self) -> Option<Window> {
-        self.window.is_full().then(|| std::mem::take(&mut self.window))
+        self.window.is_full().then(|| self.window.take())
     }
 
     /// The last window, if it holds anything.
     pub(super) fn take_rest(&mut self) -> Option<Window> {
-        let window = std::mem::take(&mut self.window);
+        let window = self.window.take();
         (!window.is_empty()).then_some(window)
     }
 }

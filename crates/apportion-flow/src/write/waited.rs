@@ -1,5 +1,6 @@
 use super::WriteError;
 use super::block::Block;
+use super::buffers::Buffers;
 use super::dictionary::{BLANK, Dictionary};
 use super::order::sort_key;
 use super::pack::{Order, Packing};
@@ -43,9 +44,10 @@ impl WaitedRows {
     pub fn into_windows<E: From<WriteError>>(
         self,
         packing: &Packing,
+        buffers: &Buffers,
         full: &mut dyn FnMut(Window, Packing) -> Result<(), E>,
     ) -> Result<(), E> {
-        let mut rows = TextRows::new(self.columns.len(), self.keys);
+        let mut rows = TextRows::new(self.columns.len(), self.keys, buffers);
         let mut groups = self.groups()?;
         while let Some(group) = groups.next(WINDOW_ROWS, WINDOW_BYTES as u64)? {
             let columns: Vec<(usize, GroupColumn)> = (0..self.columns.len())

@@ -16,6 +16,8 @@ use std::path::PathBuf;
 const BLOCK_ROWS: usize = 4096;
 /// Bytes of a block when it goes to the disk, however few rows are in it.
 const BLOCK_BYTES: usize = 4 << 20;
+/// Bytes that a text takes in memory besides its own: its end, its hash and code, and what the tables keep free.
+const TEXT_BYTES: usize = 40;
 /// Texts of a dictionary of the source up to which what became of each is remembered for a batch.
 const REMEMBERED: usize = 1 << 16;
 
@@ -387,7 +389,7 @@ impl Coder {
         let (texts, seen) = (dictionary.texts.len(), dictionary.cells + self.codes.len());
         let code = dictionary.likely_code_of(cell, seen);
         if code as usize == texts {
-            self.bytes += cell.len() + size_of::<u32>();
+            self.bytes += cell.len() + TEXT_BYTES;
         }
         code
     }

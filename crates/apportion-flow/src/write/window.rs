@@ -1,8 +1,9 @@
 use super::WriteError;
+use super::buffers::Buffers;
 use super::kernel::{SharedTexts, TextId};
 use crate::plant;
-use std::fs::OpenOptions;
-use std::io::Write;
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Write};
 use std::path::PathBuf;
 
 /// Rows of a window when it is full. A number, not a size: the windows of an export that is read again as a source
@@ -16,23 +17,35 @@ pub(super) const WINDOW_BYTES: usize = 44 << 20;
 /// behind that text.
 const ROW_HEAD: usize = 16 + 8 + 4 + 4;
 
+/// Bytes that a buffer must have left for another row to begin in it: more than nearly all rows have.
+const ROW_RESERVE: usize = 4 << 10;
+
 /// Rows that wait until enough of them are there to be sorted and compressed.
 ///
 /// A row is its own text with a gap, and the id of a text that fills the gap and that many rows share. The bytes may be
 /// parked on disk when memory is short. Where a window ends is decided by its rows' whole text, wherever that is, so
 /// neither parking nor sharing changes a byte.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Window {
-    /// The file that holds the first rows, and how many bytes of them.
-    parked: Option<(PathBuf, usize)>,
-    /// The other rows, one after another.
-    bytes: Vec<u8>,
+    buffers: Buffers,
+    /// The file that holds the first rows, and how many bytes of each buffer.
+    parked: Option<(PathBuf, Vec<usize>)>,
+    /// The other rows, one after another; no row stands in two buffers.
+    filled: Vec<Vec<u8>>,
+    filling: Vec<u8>,
     rows: usize,
     /// Bytes that all rows are as text.
     text: usize,
-    /// Where the row that is being written begins, and where its gap is.
+    /// Where in its buffer the row that is being written begins, and where its gap is.
     begun: usize,
     gap: usize,
+}
+
+/// Where a row stands: its buffer, and the place in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct RowPlace {
+    buffer: u32,
+    at: u32,
 }
 
 /// A row of a window, to be sorted.
@@ -43,34 +56,65 @@ pub(super) struct Row<'a> {
 }
 
 impl Window {
+    /// A window without rows, that takes its buffers from here and gives them back.
+    pub(super) fn new(buffers: &Buffers) -> Self {
+        Self {
+            buffers: buffers.clone(),
+            parked: None,
+            filled: Vec::new(),
+            filling: Vec::new(),
+            rows: 0,
+            text: 0,
+            begun: 0,
+            gap: 0,
+        }
+    }
+
+    /// The rows so far; those that come next find an empty window.
+    pub(super) fn take(&mut self) -> Self {
+        let next = Self::new(&self.buffers);
+        std::mem::replace(self, next)
+    }
+
     /// Begins a row; its own text is what is appended to the buffer from now on.
     #[inline]
     pub(super) fn begin(&mut self) -> &mut Vec<u8> {
-        self.begun = self.bytes.len();
+        if self.filling.capacity() - self.filling.len() < ROW_RESERVE {
+            self.next_buffer();
+        }
+        self.begun = self.filling.len();
         self.gap = usize::MAX;
-        self.bytes.extend_from_slice(&[0; ROW_HEAD]);
-        &mut self.bytes
+        self.filling.extend_from_slice(&[0; ROW_HEAD]);
+        &mut self.filling
+    }
+
+    #[cold]
+    fn next_buffer(&mut self) {
+        let filled = std::mem::replace(&mut self.filling, self.buffers.take());
+        if !filled.is_empty() {
+            self.filled.push(filled);
+        }
     }
 
     /// The buffer of the row that was begun.
     #[inline]
     pub(super) fn buffer(&mut self) -> &mut Vec<u8> {
-        &mut self.bytes
+        &mut self.filling
     }
 
     /// Says that the shared text stands here.
     #[inline]
     pub(super) fn gap(&mut self) {
-        self.gap = self.bytes.len();
+        self.gap = self.filling.len();
     }
 
     /// Ends the row: its text is whole, its line end included. `shared_bytes` is the length of the shared text.
     #[inline]
     pub(super) fn end(&mut self, key: u128, shared: Option<TextId>, shared_bytes: usize) {
         let own = self.begun + ROW_HEAD;
-        let before = self.gap.min(self.bytes.len()) - own;
-        let behind = self.bytes.len() - own - before;
-        if let Some(head) = self.bytes.get_mut(self.begun..own) {
+        let before = self.gap.min(self.filling.len()) - own;
+        let behind = self.filling.len() - own - before;
+        if let Some(head) = self.filling.get_mut(self.begun..own) {
             head[..16].copy_from_slice(&key.to_le_bytes());
             head[16..24].copy_from_slice(&TextId::to_number(shared).to_le_bytes());
             head[24..28].copy_from_slice(&(before as u32).to_le_bytes());
@@ -100,72 +144,90 @@ impl Window {
         self.text
     }
 
-    /// Bytes that wait in memory.
+    /// Bytes of memory that its rows wait in.
     pub(super) fn waiting_bytes(&self) -> usize {
-        self.bytes.len()
+        self.filled.iter().map(Vec::capacity).sum::<usize>() + self.filling.capacity()
     }
 
     /// Moves the rows in memory to the end of a file that no other window uses: its own, or else a new one.
-    pub(super) fn park(&mut self, new_file: impl FnOnce() -> PathBuf) -> Result<usize, WriteError> {
-        let path = self.parked.as_ref().map_or_else(new_file, |(path, _)| path.clone());
-        let name = path.display().to_string();
-        let wrong = |source| WriteError::Io { path: name.clone(), doing: "parking rows", source };
+    pub(super) fn park(&mut self, new_file: impl FnOnce() -> PathBuf) -> Result<(), WriteError> {
+        let (path, _) = self.parked.get_or_insert_with(|| (new_file(), Vec::new()));
+        let wrong =
+            |source| WriteError::Io { path: path.display().to_string(), doing: "parking rows", source };
         plant::write_point();
-        let mut file = OpenOptions::new().create(true).append(true).open(&path).map_err(wrong)?;
-        file.write_all(&self.bytes).map_err(wrong)?;
-        let there = self.parked.as_ref().map_or(0, |(_, bytes)| *bytes);
-        self.parked = Some((path, there + self.bytes.len()));
-        let freed = self.waiting_bytes();
-        self.bytes = Vec::new();
-        Ok(freed)
+        let mut file = OpenOptions::new().create(true).append(true).open(&*path).map_err(wrong)?;
+        let filling = std::mem::take(&mut self.filling);
+        self.filled.extend((filling.capacity() > 0).then_some(filling));
+        for buffer in &self.filled {
+            file.write_all(buffer).map_err(wrong)?;
+        }
+        if let Some((_, parked)) = &mut self.parked {
+            parked.extend(self.filled.iter().map(Vec::len));
+        }
+        self.buffers.give(self.filled.drain(..));
+        Ok(())
     }
 
-    /// Brings parked rows back.
-    pub(super) fn unpark(&mut self) -> Result<(), WriteError> {
-        let Some((path, bytes)) = self.parked.take() else { return Ok(()) };
+    /// Brings all rows together in memory, the parked ones before the others.
+    pub(super) fn gather(&mut self) -> Result<(), WriteError> {
+        let filling = std::mem::take(&mut self.filling);
+        self.filled.extend((filling.capacity() > 0).then_some(filling));
+        let Some((path, parked)) = self.parked.take() else { return Ok(()) };
         let wrong = |source| WriteError::Io {
             path: path.display().to_string(),
             doing: "fetching parked rows",
             source,
         };
-        let mut rows = std::fs::read(&path).map_err(wrong)?;
-        if rows.len() != bytes {
-            return Err(wrong(std::io::ErrorKind::UnexpectedEof.into()));
+        let mut file = File::open(&path).map_err(wrong)?;
+        let mut filled = Vec::with_capacity(parked.len() + self.filled.len());
+        for bytes in parked {
+            let mut buffer = self.buffers.take();
+            buffer.resize(bytes, 0);
+            file.read_exact(&mut buffer).map_err(wrong)?;
+            filled.push(buffer);
         }
-        rows.append(&mut self.bytes);
-        self.bytes = rows;
+        filled.append(&mut self.filled);
+        self.filled = filled;
         std::fs::remove_file(&path).map_err(wrong)
     }
 
-    /// Each row's sort key and where it stands, in the order in which they came.
-    pub(super) fn keys(&self) -> Vec<(u128, usize)> {
+    /// Each row's sort key and where it stands, in the order in which they came. They must have been gathered.
+    pub(super) fn keys(&self) -> Vec<(u128, RowPlace)> {
         let mut keys = Vec::with_capacity(self.rows);
-        let mut at = 0;
-        while let Some((key, _, before, behind)) = self.head(at) {
-            keys.push((key, at));
-            at += ROW_HEAD + before + behind;
+        for buffer in 0..self.filled.len() as u32 {
+            let mut place = RowPlace { buffer, at: 0 };
+            while let Some((key, _, before, behind)) = self.head(place) {
+                keys.push((key, place));
+                place.at += (ROW_HEAD + before + behind) as u32;
+            }
         }
         keys
     }
 
     /// A look at a row's beginning, so that it comes nearer.
     #[inline]
-    pub(super) fn touch(&self, at: usize) -> u8 {
-        self.bytes.get(at).copied().unwrap_or(0) ^ self.bytes.get(at + 192).copied().unwrap_or(0)
+    pub(super) fn touch(&self, place: RowPlace) -> u8 {
+        let Some(row) = self.from(place) else { return 0 };
+        row.first().copied().unwrap_or(0) ^ row.get(192).copied().unwrap_or(0)
     }
 
     /// The row that stands there.
     #[inline]
-    pub(super) fn row(&self, at: usize) -> Option<Row<'_>> {
-        let (_, shared, before, behind) = self.head(at)?;
-        let own = self.bytes.get(at + ROW_HEAD..at + ROW_HEAD + before + behind)?;
+    pub(super) fn row(&self, place: RowPlace) -> Option<Row<'_>> {
+        let (_, shared, before, behind) = self.head(place)?;
+        let own = self.from(place)?.get(ROW_HEAD..ROW_HEAD + before + behind)?;
         let (before, behind) = own.split_at_checked(before)?;
         Some(Row { before, shared, behind })
     }
 
     #[inline]
-    fn head(&self, at: usize) -> Option<(u128, Option<TextId>, usize, usize)> {
-        let (key, rest) = self.bytes.get(at..at + ROW_HEAD)?.split_first_chunk::<16>()?;
+    fn from(&self, place: RowPlace) -> Option<&[u8]> {
+        self.filled.get(place.buffer as usize)?.get(place.at as usize..)
+    }
+
+    #[inline]
+    fn head(&self, place: RowPlace) -> Option<(u128, Option<TextId>, usize, usize)> {
+        let (key, rest) = self.from(place)?.split_first_chunk::<16>()?;
         let (shared, rest) = rest.split_first_chunk::<8>()?;
         let (before, rest) = rest.split_first_chunk::<4>()?;
         let behind = rest.first_chunk::<4>()?;
@@ -175,6 +237,13 @@ impl Window {
             u32::from_le_bytes(*before) as usize,
             u32::from_le_bytes(*behind) as usize,
         ))
+    }
+}
+
+impl Drop for Window {
+    fn drop(&mut self) {
+        let filling = std::mem::take(&mut self.filling);
+        self.buffers.give(self.filled.drain(..).chain([filling]));
     }
 }
 

@@ -1,5 +1,6 @@
-use super::super::window::Window;
 use super::*;
+use crate::write::buffers::Buffers;
+use crate::write::window::Window;
 use apportion_core::csv::{Limits, split_records};
 use apportion_core::line_item::{Block, Texts};
 use apportion_model::{AccountId, CustomerId};
@@ -184,7 +185,7 @@ proptest! {
         batches in batches(), faithful in any::<bool>(), limit in prop_oneof![Just(0usize), Just(120), Just(1 << 20)],
     ) {
         let mut kernel = Kernel::new(&columns(), limit);
-        let (mask, mut scratch, mut window) = (mask(faithful), Scratch::default(), Window::default());
+        let (mask, mut scratch, mut window) = (mask(faithful), Scratch::default(), Window::new(&Buffers::default()));
         let mut dictionaries = no_dictionaries();
         let mut expected = Vec::new();
         for (rows, held) in &batches {
