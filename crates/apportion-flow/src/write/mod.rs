@@ -30,7 +30,7 @@ pub use buffers::Buffers;
 pub use columnar::write_parquet;
 pub use kernel::{Kernel, Prepared, SharedTexts};
 pub use lane::{ExportLane, UnassignedLane, export_header, header_line};
-pub use pack::{Gzip, Level, Order, Packed, Packing};
+pub use pack::{Compressors, Gzip, Level, Order, Packed, Packing};
 pub use pool::{Packer, Task};
 pub use spool::{Spool, SpooledFile, clear_dead_spools};
 pub use waited::WaitedRows;

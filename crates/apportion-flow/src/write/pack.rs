@@ -214,7 +214,7 @@ const FAST: Effort = Effort { table_bits: 11, patience: 4 };
 
 /// A compressor for each level, made when it is needed.
 #[derive(Default)]
-pub(super) struct Compressors {
+pub struct Compressors {
     default: Option<Deflater>,
     fast: Option<Deflater>,
     small: Option<Compressor>,
@@ -223,12 +223,10 @@ pub(super) struct Compressors {
 
 impl Compressors {
     /// Appends one gzip member, without name and time: the same bytes on every processor.
-    pub(super) fn compress(
-        &mut self,
-        level: Level,
-        text: &[u8],
-        out: &mut Vec<u8>,
-    ) -> Result<(), WriteError> {
+    ///
+    /// # Errors
+    /// A library that fails, which has no cause in the data.
+    pub fn compress(&mut self, level: Level, text: &[u8], out: &mut Vec<u8>) -> Result<(), WriteError> {
         match level {
             Level::Fast => self.fast.get_or_insert_with(|| Deflater::new(FAST)).gzip(text, out),
             Level::Default => self.default.get_or_insert_with(|| Deflater::new(DEFAULT)).gzip(text, out),

@@ -197,6 +197,7 @@ proptest! {
             }
         }
         let shared = kernel.shared_texts();
+        window.gather().unwrap();
         let found: Vec<(u128, Vec<u8>)> = window
             .keys()
             .into_iter()
