@@ -10,7 +10,7 @@ mod opened;
 mod store;
 
 pub use documents::{
-    Document, DocumentError, Stored, Targets, delivered_periods, find_document, read_document,
+    Document, DocumentError, Stored, Targets, delivered_periods, find_document, read_document, read_manifest,
 };
 pub use exam::{Exam, PARTS as EXAM_PARTS, examine};
 pub use folder::Folder;
@@ -138,6 +138,12 @@ pub trait Bucket: Send + Sync {
 
     /// The bucket's own name, as manifests carry it.
     fn bucket_name(&self) -> String;
+
+    /// What stands before all its keys in the bucket: manifests name objects from the bucket's root, as their readers
+    /// look for them. Blank for a whole bucket and for a folder, which stands for one.
+    fn prefix(&self) -> &str {
+        ""
+    }
 
     /// All objects, in the order of their keys. Only to find manifests: what belongs to a delivery is never
     /// decided by a listing.

@@ -204,28 +204,81 @@ fn places_may_be_of_any_mix_and_said_by_flags() {
 }
 
 #[test]
+fn below_a_prefix_manifests_name_keys_from_the_buckets_root() {
+    let (place, file) = delivered_folder();
+    let server = started(&place.path().join("source"));
+    let buckets = in_buckets(&file, |_| String::new());
+    let text = std::fs::read_to_string(&buckets).unwrap();
+    let below = |text: String, bucket: &str| {
+        text.replace(&format!("s3://{bucket}\""), &format!("s3://{bucket}/deep/er\""))
+    };
+    let text = BUCKETS[1..].iter().fold(text, |text, (bucket, _)| below(text, bucket));
+    write(&buckets, text.as_bytes());
+    for what in [&["deliver"][..], &["deliver"], &["verify"], &["reconcile"], &["periods", "list"]] {
+        good(&server, what, &buckets);
+    }
+    let mut manifests = 0;
+    for ((bucket, _), (found, due)) in
+        BUCKETS[1..].iter().zip(left_in(&server).iter().zip(left(place.path())))
+    {
+        assert_eq!(found.len(), due.len());
+        for (key, bytes) in found {
+            let relative = key.strip_prefix("deep/er/").unwrap();
+            if !key.ends_with("-Manifest.json") {
+                assert!(*bytes == due[relative], "{bucket}/{key}");
+                continue;
+            }
+            manifests += 1;
+            let manifest: serde_json::Value = serde_json::from_slice(bytes).unwrap();
+            let named = manifest["reportKeys"].as_array().unwrap().iter();
+            let named = named.chain([&manifest["additionalArtifactKeys"][0]["name"]]);
+            assert!(named.clone().count() > 1);
+            for key in named {
+                assert!(found.contains_key(key.as_str().unwrap()), "{bucket}: {key} isn't there");
+            }
+        }
+    }
+    assert_eq!(manifests, 6);
+    // Another month's delivery, and back: the older manifest is found by its own keys.
+    renew(place.path(), 2, ROWS);
+    server.put_folder("source", "", &place.path().join("source"));
+    good(&server, &["deliver"], &buckets);
+    let list = good(&server, &["periods", "list", "--output", "json"], &buckets);
+    let list: serde_json::Value = serde_json::from_str(&list).unwrap();
+    let older = list[0]["older"][0].as_str().unwrap();
+    good(&server, &["periods", "rollback", "2026-10", "--to", older], &buckets);
+    good(&server, &["verify"], &buckets);
+}
+
+#[test]
+fn a_key_that_cannot_be_followed_is_told() {
+    let (place, file) = delivered_folder();
+    let server = started(&place.path().join("source"));
+    server.put("source", "cur//R/odd.csv", "x");
+    let out = run(&server, &["plan"], &in_buckets(&file, |_| String::new()));
+    assert_eq!(code(&out), 13, "{}", stderr(&out));
+    assert!(stderr(&out).contains("'//'") && stderr(&out).contains("s3://BUCKET/PREFIX"), "{}", stderr(&out));
+}
+
+#[test]
 fn overlapping_places_in_buckets_are_refused() {
     let place = temp();
     let file = make(place.path());
     let server = started(&place.path().join("source"));
-    for (one, other) in [
-        ("s3://target0", "s3://target1"),
-        ("s3://target0\"", "s3://target0/below\""),
-        ("s3://msp-place", "s3://source/below"),
+    for (old, new, words) in [
+        ("s3://target1\"", "s3://target0/below\"", "lies within"),
+        ("s3://msp-place\"", "s3://source\"", "is the same place as"),
+        ("s3://target0\"", "s3://msp-place/below\"", "contains"),
     ] {
         let buckets = in_buckets(&file, |_| String::new());
         let text = std::fs::read_to_string(&buckets).unwrap();
-        let text = if one == "s3://target0\"" {
-            text.replace("s3://target1\"", other)
-        } else {
-            text.replace(one, other)
-        };
-        write(&buckets, text.as_bytes());
+        assert!(text.contains(old));
+        write(&buckets, text.replace(old, new).as_bytes());
         let out = run(&server, &["deliver"], &buckets);
-        // Two customers may share one place; their report ids differ.
-        let exit = if one == "s3://target0" { [2, 3] } else { [2, 2] };
-        assert!(exit.contains(&code(&out)) || one == "s3://target0", "{}", stderr(&out));
+        assert_eq!(code(&out), 2, "{new}: {}", stderr(&out));
+        assert!(stderr(&out).contains(words), "{new}: {}", stderr(&out));
     }
+    assert!(server.calls().is_empty());
 }
 
 #[test]

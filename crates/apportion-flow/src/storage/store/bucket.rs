@@ -166,6 +166,11 @@ fn failed(place: &str, key: &str, doing: &'static str, error: &object_store::Err
         }
         source = error.source();
     }
+    if let object_store::Error::InvalidPath { source } = error {
+        problem = format!(
+            "a key can't be read: {source}. Such keys (with '//', or a '/' at an end) are left alone below other prefixes: name one, as s3://BUCKET/PREFIX, or copy the objects"
+        );
+    }
     if let object_store::Error::Precondition { .. } = error {
         problem = "it was replaced meanwhile".to_owned();
     }
@@ -191,6 +196,10 @@ impl Bucket for ObjectBucket {
 
     fn bucket_name(&self) -> String {
         self.bucket.clone()
+    }
+
+    fn prefix(&self) -> &str {
+        &self.prefix
     }
 
     fn list(&self) -> Result<Vec<ObjectInfo>, StorageError> {
