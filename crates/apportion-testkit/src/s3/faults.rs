@@ -51,6 +51,10 @@ pub enum Fault {
     Expired,
     /// 403 AccessDenied.
     Denied,
+    /// The client's clock is off.
+    Skewed,
+    /// The bucket is in another region.
+    Redirected,
 }
 
 /// Which fault strikes which call.

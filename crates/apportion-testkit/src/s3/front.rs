@@ -1,5 +1,6 @@
 use super::faults::{Fault, Operation, Plan};
 use super::keys::Keys;
+use super::machine;
 use super::objects::Objects;
 use super::sts::{assume_role, decoded};
 use bytes::Bytes;
@@ -105,6 +106,12 @@ impl Front {
     pub(super) async fn answer(&self, request: Request<Incoming>) -> Answered {
         let (head, body) = request.into_parts();
         let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
+        if let Some((status, text)) = machine::answer(&self.keys, &head.method, head.uri.path()) {
+            let mut answer = response(status, text);
+            let seconds = http::HeaderValue::from_static("21600");
+            answer.headers_mut().insert("x-aws-ec2-metadata-token-ttl-seconds", seconds);
+            return Ok(answer);
+        }
         let call = self.call_of(&head, body.len() as u64);
         self.calls.lock().unwrap().push(call.clone());
         let plan = Arc::clone(&self.plan.lock().unwrap());
@@ -119,6 +126,18 @@ impl Front {
             Some(Fault::SlowDown) => return Ok(error(503, "SlowDown")),
             Some(Fault::Expired) => return Ok(error(400, "ExpiredToken")),
             Some(Fault::Denied) => return Ok(error(403, "AccessDenied")),
+            Some(Fault::Skewed) => {
+                let mut answer = error(403, "RequestTimeTooSkewed");
+                let date = http::HeaderValue::from_static("Mon, 05 Oct 2026 12:00:00 GMT");
+                answer.headers_mut().insert(http::header::DATE, date);
+                return Ok(answer);
+            }
+            Some(Fault::Redirected) => {
+                let mut answer = error(301, "PermanentRedirect");
+                let region = http::HeaderValue::from_static("ap-southeast-2");
+                answer.headers_mut().insert("x-amz-bucket-region", region);
+                return Ok(answer);
+            }
             Some(Fault::ErrorInside) => return Ok(error(200, "InternalError")),
             _ => {}
         }

@@ -8,12 +8,14 @@
 mod faults;
 mod front;
 mod keys;
+mod machine;
 mod objects;
 mod sts;
 
 pub use faults::{Fault, Operation, seeded};
 pub use front::Call;
 pub use keys::Role;
+pub use machine::MACHINE_ROLE;
 
 use faults::Plan;
 use front::Front;
@@ -97,6 +99,31 @@ impl TestS3 {
             ("AWS_REGION", "eu-central-1".to_owned()),
             ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
         ]
+    }
+
+    /// The variables with which a program finds it as a container would, whose role is [`MACHINE_ROLE`].
+    pub fn environment_of_container(&self) -> Vec<(&'static str, String)> {
+        self.environment_with(vec![(
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+            format!("{}{}", self.url, machine::CONTAINER),
+        )])
+    }
+
+    /// The variables with which a program finds it as an instance would, whose role is [`MACHINE_ROLE`].
+    pub fn environment_of_instance(&self) -> Vec<(&'static str, String)> {
+        self.environment_with(vec![
+            ("AWS_EC2_METADATA_SERVICE_ENDPOINT", self.url.clone()),
+            ("AWS_EC2_METADATA_DISABLED", "false".to_owned()),
+        ])
+    }
+
+    /// The variables with which a program finds it, with other credentials than those that may do everything.
+    pub fn environment_with(&self, more: Vec<(&'static str, String)>) -> Vec<(&'static str, String)> {
+        let is_key = |name: &str| name.starts_with("AWS_ACCESS_KEY") || name.starts_with("AWS_SECRET");
+        let mut all = self.environment();
+        all.retain(|(name, _)| !is_key(name) && !more.iter().any(|(other, _)| other == name));
+        all.extend(more);
+        all
     }
 
     /// Which fault strikes which call; none, at first.

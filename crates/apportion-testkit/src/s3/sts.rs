@@ -2,7 +2,7 @@ use super::keys::Keys;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-/// Answers one AssumeRole: the status, and the text.
+/// Answers one AssumeRole, or one with a web identity (whose token isn't looked into): the status, and the text.
 pub(super) fn assume_role(keys: &Keys, form: &[u8]) -> (u16, String) {
     let fields = fields_of(form);
     let field = |name: &str| fields.get(name).map(String::as_str);
@@ -14,11 +14,12 @@ pub(super) fn assume_role(keys: &Keys, form: &[u8]) -> (u16, String) {
         return (403, text.to_owned());
     };
     let end = super::objects::now() + std::time::Duration::from_secs(seconds);
+    let action = field("Action").unwrap_or("AssumeRole");
     let text = format!(
-        "<AssumeRoleResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><AssumeRoleResult><Credentials>\
+        "<{action}Response xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><{action}Result><Credentials>\
          <AccessKeyId>{key}</AccessKeyId><SecretAccessKey>{}</SecretAccessKey><SessionToken>{}</SessionToken>\
-         <Expiration>{}</Expiration></Credentials></AssumeRoleResult>\
-         <ResponseMetadata><RequestId>1</RequestId></ResponseMetadata></AssumeRoleResponse>",
+         <Expiration>{}</Expiration></Credentials></{action}Result>\
+         <ResponseMetadata><RequestId>1</RequestId></ResponseMetadata></{action}Response>",
         session.secret,
         session.token,
         time_text(end),
@@ -26,7 +27,7 @@ pub(super) fn assume_role(keys: &Keys, form: &[u8]) -> (u16, String) {
     (200, text)
 }
 
-fn time_text(time: std::time::SystemTime) -> String {
+pub(super) fn time_text(time: std::time::SystemTime) -> String {
     let mut text = Vec::new();
     let time = s3s::dto::Timestamp::from(time);
     time.format(s3s::dto::TimestampFormat::DateTime, &mut text).unwrap();

@@ -2,9 +2,13 @@
 //! weather, with the owner expected and the role taken for each customer, and nothing of any secret in what it says.
 
 use crate::harness::{Tree, code, copy, program, stderr, temp, tree, write};
+use crate::servers::{Moto, keys, network};
 use crate::small_report::{form, renew, report};
 use crate::written_report::{settings, write_report};
-use apportion_testkit::s3::{Call, Fault, Operation, Role, SECRET_KEY, TestS3, seeded};
+use apportion_flow::storage::{Bucket, ObjectBucket, PlaceUrl, StoreOptions};
+use apportion_testkit::s3::{
+    ACCESS_KEY, Call, Fault, MACHINE_ROLE, Operation, Role, SECRET_KEY, TestS3, seeded,
+};
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
@@ -459,6 +463,144 @@ fn credentials_that_end_in_the_middle_are_taken_anew() {
         same(&server, place.path());
         let taken = server.calls().iter().filter(|call| call.operation == Operation::AssumeRole).count();
         assert_eq!(taken, 2, "call {at}");
+    }
+}
+
+/// The variables of the environment that a program runs with.
+type Environment = Vec<(&'static str, String)>;
+
+#[test]
+fn credentials_come_from_every_place_that_aws_has() {
+    let (place, _) = delivered_folder();
+    let server = started(&place.path().join("source"));
+    server.put_folder("target0", "", &place.path().join("target0"));
+    let bucket = "target0".to_owned();
+    server.add_role(Role { arn: MACHINE_ROLE.to_owned(), external_id: None, bucket, seconds: 3600 });
+    let here = |name: &str| place.path().join(name).display().to_string();
+    let keys = format!("aws_access_key_id = {ACCESS_KEY}\naws_secret_access_key = {SECRET_KEY}\n");
+    write(&place.path().join("credentials"), format!("[msp]\n{keys}").as_bytes());
+    let said = format!(
+        "{{\"Version\": 1, \"AccessKeyId\": \"{ACCESS_KEY}\", \"SecretAccessKey\": \"{SECRET_KEY}\"}}"
+    );
+    write(&place.path().join("said.json"), said.as_bytes());
+    let config = format!(
+        "[profile process]\ncredential_process = cat {}\n[profile role]\nrole_arn = {MACHINE_ROLE}\nsource_profile = msp\n",
+        here("said.json")
+    );
+    write(&place.path().join("config"), config.as_bytes());
+    write(&place.path().join("token"), b"marked-web-identity-token");
+    let files = vec![
+        ("AWS_CONFIG_FILE", here("config")),
+        ("AWS_SHARED_CREDENTIALS_FILE", here("credentials")),
+        ("PATH", std::env::var("PATH").unwrap()),
+    ];
+    let with = |more: Vec<(&'static str, String)>| server.environment_with([files.clone(), more].concat());
+    let cases: [(&str, Environment, &[&str], bool); 8] = [
+        ("environment", server.environment(), &[], false),
+        ("profile by flag", with(vec![]), &["--profile", "msp"], false),
+        ("profile by variable", with(vec![("AWS_PROFILE", "msp".to_owned())]), &[], false),
+        ("process", with(vec![]), &["--profile", "process"], false),
+        ("role of a profile", with(vec![]), &["--profile", "role"], true),
+        (
+            "web identity",
+            server.environment_with(vec![
+                ("AWS_WEB_IDENTITY_TOKEN_FILE", here("token")),
+                ("AWS_ROLE_ARN", MACHINE_ROLE.to_owned()),
+            ]),
+            &[],
+            true,
+        ),
+        ("container", server.environment_of_container(), &[], true),
+        ("instance", server.environment_of_instance(), &[], true),
+    ];
+    for (name, environment, more, is_session) in cases {
+        server.forget_calls();
+        let mut command = program(&["verify", "--target", "s3://target0"]);
+        let out = command.args(more).env_clear().envs(environment).output().unwrap();
+        assert_eq!(code(&out), 0, "{name}: {}", stderr(&out));
+        let signed = server.calls().into_iter().filter(|call| call.bucket == "target0");
+        assert!(
+            signed.map(|call| call.access_key.starts_with("ASIA")).all(|session| session == is_session),
+            "{name}"
+        );
+        assert!(!server.calls().is_empty());
+    }
+    // None at all is told in one line, with what to do.
+    let mut command = program(&["verify", "--target", "s3://target0"]);
+    let out = command.env_clear().envs(server.environment_with(vec![])).output().unwrap();
+    assert_eq!(code(&out), 12, "{}", stderr(&out));
+    assert!(
+        stderr(&out).contains("gives no credentials") && stderr(&out).contains("Sign in"),
+        "{}",
+        stderr(&out)
+    );
+}
+
+#[test]
+fn what_no_try_can_mend_is_told_at_once_with_what_to_do() {
+    let (place, file) = delivered_folder();
+    let server = started(&place.path().join("source"));
+    let buckets = in_buckets(&file, |_| String::new());
+    for (fault, exit, words) in [
+        (Fault::Skewed, 12, &["clock is off", "05 Oct 2026", "Set the clock"][..]),
+        (Fault::Redirected, 2, &["ap-southeast-2", "eu-central-1", "write region"]),
+        (Fault::Denied, 12, &["AccessDenied", "isn't account 999900001111's"]),
+    ] {
+        server.plan(move |_| Some(fault));
+        server.forget_calls();
+        let out = run(&server, &["deliver"], &buckets);
+        assert_eq!(code(&out), exit, "{fault:?}: {}", stderr(&out));
+        for word in words {
+            assert!(stderr(&out).contains(word), "{fault:?}: {word} isn't in: {}", stderr(&out));
+        }
+        assert_eq!(server.calls().len(), 1, "{fault:?} was tried again");
+    }
+    // Nobody listens there; and a store that always fails is given up before long.
+    let mut command =
+        program(&["verify", "--target", "s3://target0", "--endpoint-url", "http://127.0.0.1:9"]);
+    let out = command.env_clear().envs(server.environment()).output().unwrap();
+    assert_eq!(code(&out), 1, "{}", stderr(&out));
+    assert!(
+        stderr(&out).contains("can't be reached") && stderr(&out).contains("6 tries"),
+        "{}",
+        stderr(&out)
+    );
+    server.plan(|_| Some(Fault::SlowDown));
+    server.forget_calls();
+    let out = run(&server, &["verify"], &buckets);
+    assert_eq!(code(&out), 1, "{}", stderr(&out));
+    assert!(server.calls().len() <= 12, "{} calls", server.calls().len());
+    assert!(left_in(&server).iter().all(Tree::is_empty));
+}
+
+#[test]
+fn moto_gets_the_same_bytes_as_folders() {
+    let Some(moto) = Moto::start(&BUCKETS.map(|(name, _)| name)) else { return };
+    let (place, file) = delivered_folder();
+    let text = std::fs::read_to_string(&file).unwrap();
+    let text = BUCKETS[1..].iter().fold(text, |text, (bucket, _)| {
+        text.replace(&format!("url = \"{bucket}\"\n"), &format!("url = \"s3://{bucket}\"\n"))
+    });
+    write(&file, text.as_bytes());
+    let environment = [
+        ("AWS_ENDPOINT_URL_S3", moto.url()),
+        ("AWS_ACCESS_KEY_ID", "a"),
+        ("AWS_SECRET_ACCESS_KEY", "b"),
+        ("AWS_EC2_METADATA_DISABLED", "true"),
+    ];
+    for (what, more) in [("deliver", &[][..]), ("deliver", &[]), ("verify", &[]), ("reconcile", &[])] {
+        let out = crate::harness::run(what, &file, more, &environment);
+        assert_eq!(code(&out), 0, "{what}: {}", stderr(&out));
+    }
+    for (bucket, _) in &BUCKETS[1..] {
+        let url: PlaceUrl = format!("s3://{bucket}").parse().unwrap();
+        let endpoint_url = Some(moto.url().to_owned());
+        let options = StoreOptions { endpoint_url, keys: Some(keys()), ..StoreOptions::default() };
+        let store = ObjectBucket::s3(&network(), &url, &options).unwrap();
+        let content = |key: &str| store.read(key, 1 << 24).unwrap().unwrap();
+        let found: Tree =
+            store.list().unwrap().iter().map(|object| (object.key.clone(), content(&object.key))).collect();
+        assert!(found == tree(&place.path().join(bucket)), "{bucket}");
     }
 }
 
