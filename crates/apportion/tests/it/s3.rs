@@ -1,6 +1,7 @@
 //! The program itself, with source, MSP's place and targets in buckets: to the same bytes as with folders, also in bad
 //! weather, with the owner expected and the role taken for each customer, and nothing of any secret in what it says.
 
+use crate::crash::{LiveAssemblies, consume_tree};
 use crate::harness::{Tree, code, copy, program, stderr, temp, tree, write};
 use crate::servers::{Moto, keys, network};
 use crate::small_report::{form, renew, report};
@@ -310,6 +311,50 @@ fn in_bad_weather_a_run_delivers_the_same_bytes_or_fails_cleanly_and_the_next_on
         }
         same(&server, place.path());
     }
+}
+
+#[test]
+fn a_run_that_dies_before_any_of_its_writes_leaves_whole_exports_and_the_next_one_goes_on() {
+    let (place, file) = delivered_folder();
+    let buckets = in_buckets(&file, |_| String::new());
+    let old = temp();
+    copy(place.path(), old.path());
+    renew(place.path(), 2, ROWS);
+    let out = crate::harness::run("deliver", &file, &[], &[]);
+    assert_eq!(code(&out), 0, "{}", stderr(&out));
+    let before = || {
+        let server = started(&place.path().join("source"));
+        BUCKETS[1..].iter().for_each(|(name, _)| server.put_folder(name, "", &old.path().join(name)));
+        server
+    };
+    let live = |trees: &[Tree]| -> Vec<LiveAssemblies> { trees[1..].iter().map(consume_tree).collect() };
+    let (old_live, new_live) = (live(&left(old.path())), live(&left(place.path())));
+    assert!(old_live != new_live);
+    let run_with = |server: &TestS3, name: &str, value: &str| {
+        let mut command = program(&["deliver", "--threads", "1"]);
+        command.arg("--config").arg(&buckets).env_clear().envs(server.environment()).env(name, value);
+        command.output().unwrap()
+    };
+    let counted = run_with(&before(), "APPORTION_COUNT_WRITES", "1");
+    let said = stderr(&counted);
+    let writes = said.lines().find_map(|line| line.strip_suffix(" writes")).unwrap();
+    let writes: u64 = writes.rsplit(' ').next().unwrap().parse().unwrap();
+    let most = crate::harness::number_of("APPORTION_S3_CRASHES", 12).max(1);
+    let mut points = 0;
+    for at in (1..=writes).step_by(writes.div_ceil(most) as usize) {
+        let server = before();
+        let out = run_with(&server, "APPORTION_KILL_AT", &at.to_string());
+        assert!(out.status.code().is_none_or(|code| code != 0), "write {at} of {writes} isn't one");
+        for ((now, old), new) in live(&left_in(&server)).iter().zip(&old_live).zip(&new_live) {
+            for ((now, old), new) in now.iter().zip(old).zip(new) {
+                assert!(now == old || now == new, "write {at}: {} is at {}", now.0, now.1);
+            }
+        }
+        good(&server, &["deliver"], &buckets);
+        same(&server, place.path());
+        points += 1;
+    }
+    crate::harness::say(&format!("s3 crash: {points} of {writes} writes"));
 }
 
 #[test]

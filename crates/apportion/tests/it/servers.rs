@@ -15,9 +15,13 @@ pub fn keys() -> StaticKeys {
 
 /// A network that is soon out of patience.
 pub fn network() -> Arc<Network> {
+    network_in(Weather { stall: Duration::from_secs(2), tries: 6, pause: Duration::from_millis(4) })
+}
+
+/// A network in some weather.
+pub fn network_in(weather: Weather) -> Arc<Network> {
     static FOLDER: OnceLock<tempfile::TempDir> = OnceLock::new();
     let folder = FOLDER.get_or_init(|| tempfile::tempdir().unwrap());
-    let weather = Weather { stall: Duration::from_secs(2), tries: 6, pause: Duration::from_millis(4) };
     Network::new(weather, folder.path().to_owned(), || false).unwrap()
 }
 

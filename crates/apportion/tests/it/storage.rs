@@ -1,11 +1,14 @@
 //! Every implementation of a bucket passes the same exam, also on servers that others wrote.
 
 use crate::harness::{number_of, say, temp};
-use crate::servers::{Moto, keys, network};
-use apportion_flow::storage::{Body, Bucket, Folder, ObjectBucket, PlaceUrl, StorageError, StoreOptions};
+use crate::servers::{Moto, keys, network, network_in};
+use apportion_flow::storage::{
+    Body, Bucket, Folder, ObjectBucket, PlaceUrl, StorageError, StoreOptions, Weather,
+};
 use apportion_testkit::bucket_exam;
 use apportion_testkit::s3::{Fault, Operation, TestS3, seeded};
 use std::io::{Read, Seek, SeekFrom};
+use std::time::Duration;
 
 const OWNER: &str = "999900001111";
 
@@ -146,6 +149,54 @@ fn an_upload_that_fails_is_taken_back() {
     let put = bucket.put_new("large", Body::File(&path));
     assert!(put.is_ok(), "{put:?}");
     assert_eq!(server.tree("exam-bucket")["large"], vec![7; 450_000]);
+}
+
+#[test]
+fn an_upload_in_parts_overwrites_nothing_that_came_meanwhile() {
+    let server = std::sync::Arc::new(TestS3::start(&[("exam-bucket", OWNER)]));
+    let bucket = bucket(&server, "s3://exam-bucket").with_part_bytes(100_000);
+    let scratch = temp();
+    let path = scratch.path().join("body");
+    std::fs::write(&path, vec![7; 450_000]).unwrap();
+    let others = std::sync::Arc::downgrade(&server);
+    server.plan(move |call| {
+        if call.operation == Operation::Complete {
+            others.upgrade().unwrap().put("exam-bucket", "large", "of somebody else");
+        }
+        None
+    });
+    let put = bucket.put_new("large", Body::File(&path));
+    assert!(matches!(put, Err(StorageError::Divergent { .. })), "{put:?}");
+    assert_eq!(server.tree("exam-bucket")["large"], b"of somebody else");
+    assert_eq!(server.uploads_left("exam-bucket"), 0);
+}
+
+#[test]
+fn in_any_weather_every_operation_ends_and_nothing_is_torn() {
+    let all = [&PASSING[..], &[Fault::Stall, Fault::Denied, Fault::Redirected, Fault::Skewed]].concat();
+    let weather = Weather { stall: Duration::from_millis(60), tries: 4, pause: Duration::from_millis(2) };
+    let seeds = number_of("APPORTION_SEEDS", 40);
+    let mut failed = 0;
+    for seed in 0..seeds {
+        let server = TestS3::start(&[("exam-bucket", OWNER)]);
+        server.plan(seeded(seed, 30, &all));
+        let url: PlaceUrl = "s3://exam-bucket".parse().unwrap();
+        let network = network_in(weather);
+        let stormy = ObjectBucket::s3(&network, &url, &options(&server)).unwrap().with_part_bytes(50_000);
+        failed += u64::from(everything(&stormy).is_err());
+        server.clear_plan();
+        // Whole or not there.
+        let tree = server.tree("exam-bucket");
+        let is_one_of =
+            |key: &str, allowed: &[&[u8]]| tree.get(key).is_none_or(|now| allowed.contains(&now.as_slice()));
+        assert!(is_one_of("small", &[b"small"]) && is_one_of("pointer", &[b"one", b"two"]), "seed {seed}");
+        assert!(is_one_of("data", &[&[9; 120_000]]), "seed {seed}");
+        everything(&bucket(&server, "s3://exam-bucket").with_part_bytes(50_000)).unwrap();
+        let tree = server.tree("exam-bucket");
+        assert_eq!(tree["data"], vec![9; 120_000], "seed {seed}");
+        assert_eq!((tree["pointer"].as_slice(), tree["small"].as_slice()), (&b"two"[..], &b"small"[..]));
+    }
+    say(&format!("weather: {seeds} seeds with any fault at 30 %, {failed} failed cleanly, 0 torn"));
 }
 
 #[test]
