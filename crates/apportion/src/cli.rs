@@ -180,6 +180,9 @@ pub(crate) struct StoreArgs {
     /// The profile to take credentials from [default: AWS's own chain]
     #[arg(long, env = "APPORTION_PROFILE", value_name = "NAME")]
     pub(crate) profile: Option<String>,
+    /// A folder for what is remembered of buckets: with it, what hasn't changed isn't fetched again [default: none]
+    #[arg(long, env = "APPORTION_CACHE", value_name = "FOLDER")]
+    pub(crate) cache: Option<PathBuf>,
     /// After so many seconds without a byte a request is given up, and made again [default: 30]
     #[arg(long, env = "APPORTION_STALL", value_name = "SECONDS")]
     pub(crate) stall: Option<u64>,

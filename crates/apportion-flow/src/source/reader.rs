@@ -284,6 +284,8 @@ impl<'a> Reader<'a> {
         };
         let pinned = self.pin.data().iter().find(|pinned| *pinned.key == *object).map(|pinned| pinned.sha256);
         if read.is_none() || read != pinned {
+            // What was remembered of this version may be what is wrong: then it isn't any more.
+            let _ = hash_object(self.bucket, &object);
             return Err(SourceError::Moved { object: object.to_string() });
         }
         Ok(())

@@ -15,7 +15,9 @@ pub use documents::{
 pub use exam::{Exam, PARTS as EXAM_PARTS, examine};
 pub use folder::Folder;
 pub use opened::{Opened, Version};
-pub use store::{Network, ObjectBucket, PlaceUrl, RoleOptions, Secret, StaticKeys, StoreOptions, Weather};
+pub use store::{
+    Folders, Network, ObjectBucket, PlaceUrl, RoleOptions, Secret, StaticKeys, StoreOptions, Weather,
+};
 
 use crate::outcome::{Kind, kind_of_io};
 use std::path::Path;

@@ -59,6 +59,21 @@ impl Opened {
         }
     }
 
+    /// SHA-256 of exactly this version, where it is known without reading it.
+    pub fn known_sha256(&self) -> Option<[u8; 32]> {
+        match &self.0 {
+            Source::File(_) => None,
+            Source::Copy(copy, _) => copy.known_sha256(),
+        }
+    }
+
+    /// Remembers SHA-256 of this version, which was read to its end.
+    pub fn remember_sha256(&self, sha256: [u8; 32]) {
+        if let Source::Copy(copy, _) = &self.0 {
+            copy.remember_sha256(sha256);
+        }
+    }
+
     /// The same object once more. Of a file, both move together when one reads.
     ///
     /// # Errors

@@ -112,6 +112,9 @@ pub(crate) struct RunEntry {
     /// Where files wait until they are put.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) spool: Option<String>,
+    /// A folder for what is remembered of buckets from run to run: with it, what hasn't changed isn't fetched.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) cache: Option<String>,
     /// Most bytes in the spool, as "16GiB".
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) spool_limit: Option<String>,

@@ -12,7 +12,7 @@ use apportion_flow::run::periods::PeriodsRequest;
 use apportion_flow::run::{
     Customer, DeliverRequest, RunError, SourceKindWanted, SourceRequest, SpoolRequest,
 };
-use apportion_flow::storage::StorageError;
+use apportion_flow::storage::{Folders, StorageError};
 use apportion_model::{BillingPeriod, CustomerId, SourceName};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -92,10 +92,11 @@ fn resolve_file(args: &RunArgs, path: Option<PathBuf>, file: SettingsFile) -> an
         file,
         base,
         origins: BTreeMap::new(),
-        stores: Stores::new(&args.store, PathBuf::new())?,
+        stores: Stores::new(&args.store, Folders::default())?,
     };
     let (spool, spool_limit) = resolver.spool()?;
-    resolver.stores = Stores::new(&args.store, spool.clone())?;
+    let folders = Folders { copies: spool.clone(), cache: resolver.cache()? };
+    resolver.stores = Stores::new(&args.store, folders)?;
     let sources = resolver.sources()?;
     let msp = resolver.msp()?;
     let mask_key = resolver.mask_key()?;
@@ -345,6 +346,13 @@ impl Resolver<'_> {
         Ok((folder, limit))
     }
 
+    fn cache(&mut self) -> anyhow::Result<Option<PathBuf>> {
+        let run = self.file.run.clone().unwrap_or_default();
+        let flag = self.args.store.cache.as_ref().map(|path| path.display().to_string());
+        let picked = self.pick("cache", flag, run.cache);
+        picked.map(|(folder, origin)| self.path(&folder, &origin)).transpose()
+    }
+
     fn memory(&mut self) -> anyhow::Result<u64> {
         let run = self.file.run.clone().unwrap_or_default();
         let memory = match self.pick("memory", self.args.memory.clone(), run.memory) {
@@ -553,7 +561,8 @@ impl SourceSetting {
 /// The place that a flag names, besides any settings.
 pub(crate) fn place_of(url: &str, args: &StoreArgs) -> anyhow::Result<Place> {
     let here = Path::new("");
-    Stores::new(args, std::env::temp_dir())?.place(url, here, &StoreEntry::default(), here)
+    let folders = Folders { copies: std::env::temp_dir(), cache: args.cache.clone() };
+    Stores::new(args, folders)?.place(url, here, &StoreEntry::default(), here)
 }
 
 impl ResolvedCustomer {

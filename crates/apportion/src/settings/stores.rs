@@ -3,7 +3,7 @@ use crate::cli::StoreArgs;
 use crate::exit::usage;
 use crate::signals;
 use apportion_flow::storage::{
-    Bucket, Folder, Network, ObjectBucket, PlaceUrl, Secret, StorageError, StoreOptions, Weather,
+    Bucket, Folder, Folders, Network, ObjectBucket, PlaceUrl, Secret, StorageError, StoreOptions, Weather,
 };
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -119,13 +119,12 @@ impl StoreEntry {
 pub(super) struct Stores {
     args: StoreArgs,
     weather: Weather,
-    copies: PathBuf,
+    folders: Folders,
     network: OnceLock<Arc<Network>>,
 }
 
 impl Stores {
-    /// `copies` is a folder for copies of what is read.
-    pub(super) fn new(args: &StoreArgs, copies: PathBuf) -> anyhow::Result<Arc<Self>> {
+    pub(super) fn new(args: &StoreArgs, folders: Folders) -> anyhow::Result<Arc<Self>> {
         let mut weather = Weather::default();
         if let Some(seconds) = args.stall {
             if !(1..=3600).contains(&seconds) {
@@ -133,14 +132,14 @@ impl Stores {
             }
             weather.stall = Duration::from_secs(seconds);
         }
-        Ok(Arc::new(Self { args: args.clone(), weather, copies, network: OnceLock::new() }))
+        Ok(Arc::new(Self { args: args.clone(), weather, folders, network: OnceLock::new() }))
     }
 
     fn network(&self) -> Result<&Arc<Network>, StorageError> {
         if let Some(network) = self.network.get() {
             return Ok(network);
         }
-        let network = Network::new(self.weather, self.copies.clone(), signals::interrupted)?;
+        let network = Network::new(self.weather, self.folders.clone(), signals::interrupted)?;
         Ok(self.network.get_or_init(|| network))
     }
 

@@ -156,6 +156,41 @@ fn buckets_get_the_same_bytes_as_folders_and_every_command_reads_them() {
 }
 
 #[test]
+fn with_a_cache_an_unchanged_source_is_not_fetched_and_a_wrong_cache_changes_no_byte() {
+    let (place, file) = delivered_folder();
+    let server = started(&place.path().join("source"));
+    let buckets = in_buckets(&file, |_| String::new());
+    let cache = place.path().join("cache");
+    let deliver = ["deliver", "--cache", cache.to_str().unwrap()];
+    good(&server, &deliver, &buckets);
+    same(&server, place.path());
+    let fetched = || {
+        let is_data = |call: &&Call| {
+            call.bucket == "source" && call.operation == Operation::Get && call.key.ends_with(".gz")
+        };
+        server.calls().iter().filter(is_data).count()
+    };
+    assert!(fetched() > 0);
+    server.forget_calls();
+    good(&server, &deliver, &buckets);
+    assert_eq!(fetched(), 0);
+    // Whatever it says, what is delivered is the same; what is wrong in it is found and mended.
+    let remembered = std::fs::read_dir(&cache).unwrap().map(|entry| entry.unwrap().path());
+    for path in remembered.filter(|path| path.to_string_lossy().contains("versions-source-")) {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let wrong: String = text.lines().map(|line| format!("{}00\"]\n", &line[..line.len() - 4])).collect();
+        assert_ne!(text, wrong);
+        write(&path, wrong.as_bytes());
+    }
+    BUCKETS[1..].iter().for_each(|(bucket, _)| server.remove_all(bucket));
+    good(&server, &deliver, &buckets);
+    same(&server, place.path());
+    server.forget_calls();
+    good(&server, &deliver, &buckets);
+    assert_eq!(fetched(), 0);
+}
+
+#[test]
 fn places_may_be_of_any_mix_and_said_by_flags() {
     let (place, _) = delivered_folder();
     let server = started(&place.path().join("source"));

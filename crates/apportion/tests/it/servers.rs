@@ -1,7 +1,7 @@
 //! Stores to test against: our own in this process, and moto where a Python has it.
 
 use crate::support::skip;
-use apportion_flow::storage::{Network, Secret, StaticKeys, Weather};
+use apportion_flow::storage::{Folders, Network, Secret, StaticKeys, Weather};
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, OnceLock};
@@ -22,7 +22,8 @@ pub fn network() -> Arc<Network> {
 pub fn network_in(weather: Weather) -> Arc<Network> {
     static FOLDER: OnceLock<tempfile::TempDir> = OnceLock::new();
     let folder = FOLDER.get_or_init(|| tempfile::tempdir().unwrap());
-    Network::new(weather, folder.path().to_owned(), || false).unwrap()
+    let folders = Folders { copies: folder.path().to_owned(), cache: None };
+    Network::new(weather, folders, || false).unwrap()
 }
 
 /// A moto of our own.

@@ -1,5 +1,6 @@
 use super::copies::{Copies, LocalCopy, Origin};
 use super::network::Network;
+use super::remembered::Remembered;
 use super::upload::{New, digest};
 use super::wire::{BodyLimit, Trouble};
 use crate::outcome::Kind;
@@ -34,6 +35,7 @@ pub struct ObjectBucket {
     pub(super) prefix: String,
     pub(super) part_bytes: u64,
     pub(super) copies: Copies,
+    remembered: Arc<Remembered>,
 }
 
 impl fmt::Debug for ObjectBucket {
@@ -49,14 +51,32 @@ impl ObjectBucket {
         place: String,
         bucket: String,
         prefix: String,
+        remembered: Remembered,
     ) -> Self {
-        Self { network, store, place, bucket, prefix, part_bytes: PART_BYTES, copies: Copies::default() }
+        let remembered = Arc::new(remembered);
+        Self {
+            network,
+            store,
+            place,
+            bucket,
+            prefix,
+            part_bytes: PART_BYTES,
+            copies: Copies::default(),
+            remembered,
+        }
     }
 
     /// A store in the memory of this process, for tests.
     pub fn in_memory(network: Arc<Network>) -> Self {
         let store = Arc::new(object_store::memory::InMemory::new());
-        Self::new(network, store, "memory".to_owned(), "memory".to_owned(), String::new())
+        Self::new(
+            network,
+            store,
+            "memory".to_owned(),
+            "memory".to_owned(),
+            String::new(),
+            Remembered::default(),
+        )
     }
 
     /// The same with other parts: a store may want them larger, a test smaller.
@@ -106,6 +126,7 @@ impl ObjectBucket {
             path: path.clone(),
             etag: meta.e_tag,
             bytes: meta.size,
+            remembered: Arc::clone(&self.remembered),
             error: Box::new(move |error| failed(&place, &name, "reading", &error)),
         };
         let copy = LocalCopy::new(origin).map_err(self.local(key, "making a local copy of"))?;

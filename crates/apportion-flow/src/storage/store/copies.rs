@@ -1,4 +1,5 @@
 use super::network::Network;
+use super::remembered::Remembered;
 use crate::outcome::Carried;
 use crate::storage::StorageError;
 use bytes::Bytes;
@@ -39,6 +40,7 @@ pub(super) struct Origin {
     /// None where the store has no tags.
     pub(super) etag: Option<String>,
     pub(super) bytes: u64,
+    pub(super) remembered: Arc<Remembered>,
     /// Tells an error as the bucket does.
     pub(super) error: Box<dyn Fn(object_store::Error) -> StorageError + Send + Sync>,
 }
@@ -59,7 +61,7 @@ impl fmt::Debug for LocalCopy {
 
 impl LocalCopy {
     pub(super) fn new(origin: Origin) -> io::Result<Self> {
-        let folder = &origin.network.copies;
+        let folder = &origin.network.folders.copies;
         std::fs::create_dir_all(folder)?;
         let file = tempfile::tempfile_in(folder)?;
         let blocks = (0..origin.bytes.div_ceil(BLOCK)).map(|_| Block::Missing).collect();
@@ -74,6 +76,19 @@ impl LocalCopy {
 
     pub(in crate::storage) fn bytes(&self) -> u64 {
         self.origin.bytes
+    }
+
+    /// SHA-256 of this version, if it was once read to its end.
+    pub(in crate::storage) fn known_sha256(&self) -> Option<[u8; 32]> {
+        let origin = &self.origin;
+        origin.remembered.find(origin.path.as_ref(), origin.etag.as_deref()?, origin.bytes)
+    }
+
+    /// Remembers SHA-256 of this version.
+    pub(in crate::storage) fn remember_sha256(&self, sha256: [u8; 32]) {
+        if let Some(etag) = self.origin.etag.as_deref() {
+            self.origin.remembered.add(self.origin.path.as_ref(), etag, self.origin.bytes, sha256);
+        }
     }
 
     /// Whether the store has another version by now.

@@ -10,12 +10,13 @@ mod copies;
 mod credentials;
 mod network;
 mod open;
+mod remembered;
 mod upload;
 mod wire;
 
 pub use bucket::ObjectBucket;
 pub use credentials::{Secret, StaticKeys};
-pub use network::{Network, Weather};
+pub use network::{Folders, Network, Weather};
 pub use open::{PlaceUrl, RoleOptions, StoreOptions};
 
 pub(super) use copies::LocalCopy;

@@ -39,12 +39,20 @@ impl Default for Weather {
     }
 }
 
+/// Folders of the local disk.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Folders {
+    /// For copies of objects that are read, which have no name there and are gone with the process.
+    pub copies: PathBuf,
+    /// For what is remembered of versions from run to run; without one nothing is.
+    pub cache: Option<PathBuf>,
+}
+
 /// What all places of a run share: the runtime, the connections, and how much may be tried again.
 pub struct Network {
     runtime: Runtime,
     pub(super) shared: Arc<Shared>,
-    /// Where copies of objects lie that are read.
-    pub(super) copies: PathBuf,
+    pub(super) folders: Folders,
     chains: Mutex<BTreeMap<ChainName, Arc<Chain>>>,
 }
 
@@ -96,14 +104,13 @@ impl Shared {
 }
 
 impl Network {
-    /// Starts the runtime. `copies` is a folder for copies of objects that are read, which have no name there and are
-    /// gone with the process; `interrupted` says whether to stop.
+    /// Starts the runtime; `interrupted` says whether to stop.
     ///
     /// # Errors
     /// A system without threads, or without certificates.
     pub fn new(
         weather: Weather,
-        copies: PathBuf,
+        folders: Folders,
         interrupted: impl Fn() -> bool + Send + Sync + 'static,
     ) -> Result<Arc<Self>, StorageError> {
         let wrong = |problem: String| StorageError::Remote {
@@ -135,7 +142,7 @@ impl Network {
             interrupted: Box::new(interrupted),
             since: OnceLock::new(),
         };
-        Ok(Arc::new(Self { runtime, shared: Arc::new(shared), copies, chains: Mutex::default() }))
+        Ok(Arc::new(Self { runtime, shared: Arc::new(shared), folders, chains: Mutex::default() }))
     }
 
     /// The credentials of a profile, which all places share that name it.

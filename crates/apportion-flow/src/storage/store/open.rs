@@ -2,6 +2,7 @@ use super::bucket::ObjectBucket;
 use super::budget::Budget;
 use super::credentials::{Credentials, Secret, StaticKeys, TakenRole};
 use super::network::Network;
+use super::remembered::Remembered;
 use super::wire::{Wire, WireConnector};
 use crate::outcome::Kind;
 use crate::storage::StorageError;
@@ -206,7 +207,10 @@ impl ObjectBucket {
         }
         let store = builder.build().map_err(|error| wrong(error.to_string()))?;
         let prefix = if url.prefix.is_empty() { String::new() } else { format!("{}/", url.prefix) };
-        Ok(Self::new(Arc::clone(network), Arc::new(store), url.to_string(), url.bucket.clone(), prefix))
+        let endpoint = options.endpoint_url.as_deref().unwrap_or_default();
+        let remembered = Remembered::load(network.folders.cache.as_deref(), endpoint, &url.bucket);
+        let (place, bucket) = (url.to_string(), url.bucket.clone());
+        Ok(Self::new(Arc::clone(network), Arc::new(store), place, bucket, prefix, remembered))
     }
 }
 

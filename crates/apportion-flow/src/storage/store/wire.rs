@@ -160,13 +160,15 @@ impl Wire {
             .map_err(|_| stalled(patience))?
             .map_err(unreachable)?;
         let (head, stream) = response.into_parts();
-        let told_limit = parts.extensions.get::<BodyLimit>().filter(|_| head.status.is_success());
+        // Only an object's size is told; what has no ETag is an error, whatever the status says.
+        let is_object = head.status.is_success() && head.headers.contains_key(header::ETAG);
+        let told_limit = parts.extensions.get::<BodyLimit>().filter(|_| is_object);
         let limit = told_limit.map_or(MOST_BYTES, |limit| limit.0);
         let told = length(&head.headers);
         if parts.method == Method::HEAD {
             return self.judge(parts, head, Bytes::new());
         }
-        if head.status.is_success() && told.is_some_and(|told| told > limit) {
+        if is_object && told.is_some_and(|told| told > limit) {
             return Ok(HttpResponse::from_parts(head, Bytes::new().into()));
         }
         let mut text = BytesMut::new();
@@ -226,6 +228,15 @@ impl Wire {
         let code = tag(&text, "Code").unwrap_or_default();
         let message = tag(&text, "Message").unwrap_or_default();
         if status.is_success() {
+            if is_object(parts)
+                && !(head.headers.contains_key(header::ETAG)
+                    && head.headers.contains_key(header::LAST_MODIFIED))
+            {
+                // Its size and its time would be taken for the object's, and it may be no object at all.
+                return Err(Trouble::passing(format!(
+                    "the store answered {status} without ETag and Last-Modified"
+                )));
+            }
             return if is_error_inside(parts, &head.headers, &text) {
                 Err(Trouble::passing(format!(
                     "the store answered {status} with an error inside: {code} {message}"
@@ -346,6 +357,12 @@ fn skewed(headers: &HeaderMap) -> String {
 
 fn length(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// A request for an object, or for what is known of one; listings go to the bucket itself.
+fn is_object(parts: &http::request::Parts) -> bool {
+    matches!(parts.method, Method::GET | Method::HEAD)
+        && !parts.uri.query().unwrap_or_default().contains("list-type=")
 }
 
 /// The request that puts the parts of an upload together.
