@@ -712,6 +712,28 @@ fn what_hangs_is_given_up_and_made_anew() {
 }
 
 #[test]
+fn a_bucket_that_always_hangs_is_given_up_once_for_all_of_its_exports() {
+    let (place, file) = delivered_folder();
+    let server = started(&place.path().join("source"));
+    let buckets = in_buckets(&file, |_| String::new());
+    server.plan(|call| (call.bucket == "target1").then_some(Fault::Stall));
+    let began = std::time::Instant::now();
+    let out = run(&server, &["deliver", "--stall", "1"], &buckets);
+    assert_eq!(code(&out), 3, "{}", stderr(&out));
+    let took = began.elapsed().as_secs();
+    // Six tries of a second, and their pauses.
+    assert!(took < 25, "{took} s");
+    // Each of its two exports is told.
+    assert!(stderr(&out).contains("said nothing for 1 seconds (6 tries)"), "{}", stderr(&out));
+    assert!(stderr(&out).contains("isn't asked again in this run"), "{}", stderr(&out));
+    assert_eq!(server.calls().iter().filter(|call| call.bucket == "target1").count(), 6);
+    assert!(server.tree("target0") == tree(&place.path().join("target0")));
+    server.clear_plan();
+    good(&server, &["deliver"], &buckets);
+    same(&server, place.path());
+}
+
+#[test]
 fn ctrl_c_ends_a_run_that_waits_for_the_network_and_says_what_is_safe() {
     let (place, file) = delivered_folder();
     let server = started(&place.path().join("source"));
@@ -732,6 +754,11 @@ fn ctrl_c_ends_a_run_that_waits_for_the_network_and_says_what_is_safe() {
     let out = child.wait_with_output().unwrap();
     assert!(interrupted.elapsed().as_secs() < 15, "{:?}", interrupted.elapsed());
     assert_eq!(code(&out), 130, "{}", stderr(&out));
+    assert!(
+        stderr(&out).contains("what is live is as it was, and running again goes on"),
+        "{}",
+        stderr(&out)
+    );
     assert!(!left_in(&server).iter().any(|tree| tree.keys().any(|key| key.starts_with("manifests/"))));
     server.clear_plan();
     good(&server, &["deliver"], &buckets);

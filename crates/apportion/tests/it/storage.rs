@@ -128,7 +128,8 @@ fn a_large_object_is_read_from_anywhere_in_one_version_and_each_part_once() {
 #[test]
 fn an_upload_that_fails_is_taken_back() {
     let server = TestS3::start(&[("exam-bucket", OWNER)]);
-    let bucket = bucket(&server, "s3://exam-bucket").with_part_bytes(100_000);
+    // A place that was given up isn't asked again, so each case has its own.
+    let open = || bucket(&server, "s3://exam-bucket").with_part_bytes(100_000);
     let scratch = temp();
     let path = scratch.path().join("body");
     std::fs::write(&path, vec![7; 450_000]).unwrap();
@@ -139,14 +140,14 @@ fn an_upload_that_fails_is_taken_back() {
         (Operation::Complete, Fault::ErrorInside),
     ] {
         server.plan(move |call| (call.operation == operation).then_some(fault));
-        let failed = bucket.put_new("large", Body::File(&path));
+        let failed = open().put_new("large", Body::File(&path));
         assert!(failed.is_err(), "{operation:?} {fault:?}: {failed:?}");
         assert_eq!(server.uploads_left("exam-bucket"), 0, "{operation:?} {fault:?}");
         assert!(server.tree("exam-bucket").is_empty());
     }
     // Done, and the answer lost: that is a success.
     server.plan(|call| (call.operation == Operation::Complete).then_some(Fault::ErrorAfter));
-    let put = bucket.put_new("large", Body::File(&path));
+    let put = open().put_new("large", Body::File(&path));
     assert!(put.is_ok(), "{put:?}");
     assert_eq!(server.tree("exam-bucket")["large"], vec![7; 450_000]);
 }

@@ -11,7 +11,7 @@ use object_store::RetryConfig;
 use object_store::aws::{AmazonS3Builder, Checksum, S3ConditionalPut};
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Tries that one place may take beyond the first, so that a broken one doesn't use up what the run has.
 const PLACE_TRIES: u64 = 40;
@@ -117,8 +117,9 @@ impl RoleOptions {
     }
 }
 
-/// The most that a session may do: read, write and list below the place's own prefix. Whatever else the role can do,
-/// this session can't.
+/// The most that a session may do: read and write below the place's own prefix, and list it. Whatever else the role can do,
+/// this session can't. It may list the bucket without a prefix, too: AWS asks for exactly that before it says 404 instead
+/// of 403 of an object that isn't there.
 fn policy_of(role: &str, url: &PlaceUrl) -> String {
     // Other partitions (aws-cn, aws-us-gov) have their own.
     let partition = role.split(':').nth(1).filter(|partition| !partition.is_empty()).unwrap_or("aws");
@@ -138,7 +139,7 @@ fn policy_of(role: &str, url: &PlaceUrl) -> String {
                 "Effect": "Allow",
                 "Action": "s3:ListBucket",
                 "Resource": bucket,
-                "Condition": { "StringLike": { "s3:prefix": format!("{below}*") } },
+                "Condition": { "StringLikeIfExists": { "s3:prefix": format!("{below}*") } },
             },
             {
                 "Effect": "Allow",
@@ -178,6 +179,7 @@ impl ObjectBucket {
             region: region.clone(),
             owner,
             requester_pays: options.requester_pays,
+            given_up: OnceLock::new(),
         };
         // The wire signs and tries again; the library must do neither.
         let retry = RetryConfig { max_retries: 0, ..RetryConfig::default() };

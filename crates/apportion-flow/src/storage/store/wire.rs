@@ -11,7 +11,7 @@ use object_store::client::{
     HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpRequestBody, HttpResponse,
     HttpService,
 };
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// Bytes per second that an upload is given time for, before it counts as stalled.
@@ -35,6 +35,8 @@ pub(super) struct Wire {
     pub(super) region: String,
     pub(super) owner: Option<HeaderValue>,
     pub(super) requester_pays: bool,
+    /// Why the place isn't asked any more in this run.
+    pub(super) given_up: OnceLock<Trouble>,
 }
 
 /// Gives a store its wire.
@@ -94,6 +96,13 @@ impl HttpService for WireService {
 impl Wire {
     async fn call(&self, parts: http::request::Parts, body: Bytes) -> Result<HttpResponse, Trouble> {
         let weather = self.shared.weather;
+        // What was begun is still taken back, and what became of a write is looked at: once.
+        let is_last = matches!(parts.method, Method::DELETE | Method::HEAD);
+        let tries = match self.given_up.get() {
+            None => weather.tries,
+            Some(_) if is_last => 1,
+            Some(trouble) => return Err(trouble.clone()),
+        };
         let (mut attempt, mut renew) = (1, false);
         loop {
             let trouble = match self.attempt(&parts, &body, renew).await {
@@ -104,7 +113,13 @@ impl Wire {
                 }
                 Err(trouble) => Trouble { attempts: attempt, ..trouble },
             };
-            if trouble.next == Next::Nothing || attempt >= weather.tries {
+            if trouble.next == Next::Nothing {
+                return Err(trouble);
+            }
+            if attempt >= tries {
+                // Whoever else waits for this place would wait as long, and others with him.
+                let problem = format!("{}; it isn't asked again in this run", trouble.problem);
+                let _ = self.given_up.set(Trouble { problem, ..trouble.clone() });
                 return Err(trouble);
             }
             if self.shared.is_interrupted() {
