@@ -168,6 +168,9 @@ impl Front {
         let request = Request::from_parts(head, s3s::Body::from(body));
         let answer = self.service.call(request).await.map_err(|_| io::Error::other("the service failed"))?;
         let (head, body) = answer.into_parts();
+        if head.status == StatusCode::NOT_FOUND && !self.keys.may_list(&call.access_key) {
+            return Ok(error(403, "AccessDenied"));
+        }
         let length =
             head.headers.get(http::header::CONTENT_LENGTH).and_then(|text| text.to_str().ok()?.parse().ok());
         let rest = body.collect().await.map_err(|error| io::Error::other(error.to_string()))?.to_bytes();

@@ -24,6 +24,8 @@ pub(super) struct Session {
     bucket: String,
     /// What the session policy leaves: resources, each perhaps with a star at its end.
     resources: Option<Vec<String>>,
+    /// Whether it may list the bucket as a whole, which S3 asks for before it says that an object isn't there.
+    lists: bool,
     over: bool,
 }
 
@@ -90,11 +92,19 @@ impl Keys {
             token: format!("marked-session-token-{number}"),
             bucket: role.bucket,
             resources: policy.map(resources_of),
+            lists: policy.is_none_or(|policy| {
+                policy.contains("\"s3:ListBucket\"") && !policy.contains("\"StringLike\":{\"s3:prefix\"")
+            }),
             over: false,
         };
         let key = format!("ASIATESTKIT{number:09}");
         known.sessions.insert(key.clone(), session.clone());
         Some((key, session, role.seconds))
+    }
+
+    /// Whether a key may know that an object isn't there.
+    pub(super) fn may_list(&self, access_key: &str) -> bool {
+        self.known().sessions.get(access_key).is_none_or(|session| session.lists)
     }
 
     /// Why a call may not be: S3's code and message. `token` is what came with it.
