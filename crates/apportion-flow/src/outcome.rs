@@ -17,12 +17,27 @@ pub enum Kind {
     Permission,
     /// A limit is exceeded, or input can't be trusted.
     Limit,
+    /// The store can't do what a safe commit needs.
+    StoreTooWeak,
     /// Somebody asked to stop.
     Interrupted,
 }
 
+/// An error on its way through an `std::io::Error`, which keeps its kind.
+#[derive(Debug, thiserror::Error)]
+#[error("{text}")]
+pub struct Carried {
+    /// What sort of failure it is.
+    pub kind: Kind,
+    /// What is said of it.
+    pub text: String,
+}
+
 /// Why reading or writing a file failed, as a kind.
 pub fn kind_of_io(error: &std::io::Error) -> Kind {
+    if let Some(carried) = error.get_ref().and_then(|inner| inner.downcast_ref::<Carried>()) {
+        return carried.kind;
+    }
     match error.kind() {
         std::io::ErrorKind::PermissionDenied => Kind::Permission,
         std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Kind::Limit,

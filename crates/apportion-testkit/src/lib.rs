@@ -1,10 +1,13 @@
-//! The exams that every bucket and every delivery must pass; for tests only.
+//! The exams that every bucket and every delivery must pass, and an S3 and an STS that fail on cue; for tests only.
 //!
 //! What comes in: something that claims to be a bucket. What goes out: nothing, or a panic that says which promise
 //! of [`Bucket`] it broke. What it must never do: forgive, or know which bucket it examines. The exam itself is
 //! [`examine`]: `selftest` gives it to the user's own store.
 
-#![allow(clippy::unwrap_used, clippy::panic)] // An exam that fails must say so; it never runs outside of tests.
+// An exam that fails must say so; it never runs outside of tests.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+pub mod s3;
 
 use apportion_flow::storage::{Bucket, EXAM_PARTS, examine};
 

@@ -89,8 +89,8 @@ pub(crate) struct RunArgs {
     /// The settings file [default: ./apportion.toml, if it is there]
     #[arg(long, env = "APPORTION_CONFIG", value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// The source: a folder laid out as the bucket, or one file of a report
-    #[arg(long, env = "APPORTION_SOURCE", value_name = "PATH")]
+    /// The source: a bucket (s3://BUCKET/PREFIX), a folder laid out as one, or one file of a report
+    #[arg(long, env = "APPORTION_SOURCE", value_name = "PLACE")]
     pub(crate) source: Option<String>,
     /// What the source is: auto (found from its objects), or files (all loose files of a folder are one report)
     #[arg(long, env = "APPORTION_KIND", value_name = "KIND")]
@@ -99,7 +99,7 @@ pub(crate) struct RunArgs {
     #[arg(long, env = "APPORTION_REPORT", value_name = "NAME")]
     pub(crate) report: Option<String>,
     /// The customer's target (without a settings file, or for the one --customer)
-    #[arg(long, env = "APPORTION_TARGET", value_name = "PATH")]
+    #[arg(long, env = "APPORTION_TARGET", value_name = "PLACE")]
     pub(crate) target: Option<String>,
     /// The customer's accounts, separated by commas, or `all`
     #[arg(long, env = "APPORTION_ACCOUNTS", value_name = "IDS")]
@@ -108,7 +108,7 @@ pub(crate) struct RunArgs {
     #[arg(long, env = "APPORTION_CUSTOMER", value_name = "ID")]
     pub(crate) customer: Option<String>,
     /// The MSP's own place, for master proofs and unassigned line items
-    #[arg(long, env = "APPORTION_MSP_TARGET", value_name = "PATH")]
+    #[arg(long, env = "APPORTION_MSP_TARGET", value_name = "PLACE")]
     pub(crate) msp_target: Option<String>,
     /// The file with the mask key
     #[arg(long, env = "APPORTION_MASK_KEY_FILE", value_name = "FILE")]
@@ -164,6 +164,28 @@ pub(crate) struct RunArgs {
     /// Show what each stage has cost: processor time, line items and bytes per second
     #[arg(long, env = "APPORTION_TIMINGS")]
     pub(crate) timings: bool,
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+}
+
+/// How buckets are reached, for all places at once; what differs from place to place is in the settings file.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct StoreArgs {
+    /// Another host for buckets than AWS's, as http://127.0.0.1:9000 [default: AWS_ENDPOINT_URL_S3]
+    #[arg(long, env = "APPORTION_ENDPOINT_URL", value_name = "URL")]
+    pub(crate) endpoint_url: Option<String>,
+    /// The buckets' region [default: AWS_REGION, or the profile's]
+    #[arg(long, env = "APPORTION_REGION", value_name = "REGION")]
+    pub(crate) region: Option<String>,
+    /// The profile to take credentials from [default: AWS's own chain]
+    #[arg(long, env = "APPORTION_PROFILE", value_name = "NAME")]
+    pub(crate) profile: Option<String>,
+    /// A folder for what is remembered of buckets: with it, what hasn't changed isn't fetched again [default: none]
+    #[arg(long, env = "APPORTION_CACHE", value_name = "FOLDER")]
+    pub(crate) cache: Option<PathBuf>,
+    /// After so many seconds without a byte a request is given up, and made again [default: 30]
+    #[arg(long, env = "APPORTION_STALL", value_name = "SECONDS")]
+    pub(crate) stall: Option<u64>,
 }
 
 /// `verify`'s own.
@@ -173,7 +195,7 @@ pub(crate) struct VerifyArgs {
     #[arg(long, env = "APPORTION_CONFIG", value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// The target to read; without one, all targets of the settings
-    #[arg(long, env = "APPORTION_TARGET", value_name = "PATH")]
+    #[arg(long, env = "APPORTION_TARGET", value_name = "PLACE")]
     pub(crate) target: Option<String>,
     /// Only this customer of the settings
     #[arg(long, env = "APPORTION_CUSTOMER", value_name = "ID")]
@@ -181,6 +203,8 @@ pub(crate) struct VerifyArgs {
     /// Which months, written yyyy-mm; several with commas [default: all]
     #[arg(long, env = "APPORTION_PERIOD", value_name = "MONTHS")]
     pub(crate) period: Option<String>,
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
 }
 
 /// `reconcile`'s own.
@@ -327,6 +351,8 @@ pub(crate) struct ChangeArgs {
     /// Only show what would change
     #[arg(long)]
     pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
 }
 
 /// What only a new customer needs.
@@ -420,13 +446,13 @@ pub(crate) struct PeriodsPlaceArgs {
     #[arg(long, env = "APPORTION_CONFIG", value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// The MSP's own place, where master proofs and states are
-    #[arg(long, env = "APPORTION_MSP_TARGET", value_name = "PATH")]
+    #[arg(long, env = "APPORTION_MSP_TARGET", value_name = "PLACE")]
     pub(crate) msp_target: Option<String>,
     /// The source
     #[arg(long, env = "APPORTION_SOURCE", value_name = "PATH")]
     pub(crate) source: Option<String>,
     /// The customer's target (without a settings file)
-    #[arg(long, env = "APPORTION_TARGET", value_name = "PATH")]
+    #[arg(long, env = "APPORTION_TARGET", value_name = "PLACE")]
     pub(crate) target: Option<String>,
     /// The customer's accounts, separated by commas, or `all` (without a settings file)
     #[arg(long, env = "APPORTION_ACCOUNTS", value_name = "IDS")]
@@ -437,6 +463,8 @@ pub(crate) struct PeriodsPlaceArgs {
     /// Only the source of this name, where the settings have several
     #[arg(long, value_name = "NAME")]
     pub(crate) source_name: Option<String>,
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
 }
 
 /// A month, and where it is known.

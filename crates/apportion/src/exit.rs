@@ -67,6 +67,7 @@ pub(crate) fn code_of_settled_kind(kind: Kind) -> u8 {
         Kind::NotFound => NOT_FOUND,
         Kind::Permission => PERMISSION,
         Kind::Limit => LIMIT,
+        Kind::StoreTooWeak => STORE_TOO_WEAK,
     }
 }
 

@@ -2,8 +2,16 @@
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+
+/// The flag of the signals that are listened to, for whoever waits on the network.
+static CAME: OnceLock<Arc<AtomicBool>> = OnceLock::new();
+
+/// Whether to stop.
+pub(crate) fn interrupted() -> bool {
+    CAME.get().is_some_and(|came| came.load(Ordering::Relaxed))
+}
 
 /// Which signals came.
 pub(crate) struct Signals {
@@ -23,6 +31,7 @@ impl Signals {
             let _ = flag::register(signal, Arc::clone(&signals.came));
             let _ = flag::register_usize(signal, Arc::clone(&signals.which), number);
         }
+        let _ = CAME.set(Arc::clone(&signals.came));
         signals
     }
 

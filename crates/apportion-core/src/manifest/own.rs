@@ -27,6 +27,22 @@ pub struct OwnManifest {
     pub proof: String,
 }
 
+impl OwnManifest {
+    /// The same with keys that begin at the bucket's root, as readers look for them.
+    #[must_use]
+    pub fn above(self, prefix: &str) -> Self {
+        let above = |key: String| format!("{prefix}{key}");
+        Self { keys: self.keys.into_iter().map(above).collect(), proof: above(self.proof), ..self }
+    }
+
+    /// The same with keys that are relative to the place; one that lies elsewhere stays as it is.
+    #[must_use]
+    pub fn below(self, prefix: &str) -> Self {
+        let below = |key: String| key.strip_prefix(prefix).map(str::to_owned).unwrap_or(key);
+        Self { keys: self.keys.into_iter().map(below).collect(), proof: below(self.proof), ..self }
+    }
+}
+
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Shape {

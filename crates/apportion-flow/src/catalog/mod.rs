@@ -5,8 +5,8 @@
 //! assembly id that changes no byte, or leave out what does.
 
 use crate::outcome::Kind;
-use crate::storage::{Bucket, StorageError, Swap};
-use apportion_core::manifest::{OwnManifest, read_own};
+use crate::storage::{Bucket, StorageError, Swap, read_manifest};
+use apportion_core::manifest::OwnManifest;
 use apportion_core::proof::{
     CustomerProof, FORMAT_VERSION, Generation, MasterPointer, MasterProof, PeriodState, to_stored_json,
 };
@@ -81,7 +81,7 @@ impl CatalogError {
 /// A target that can't be read.
 pub fn live(target: &dyn Bucket, manifest_key: &str, generation_key: &str) -> Result<Live, CatalogError> {
     let bytes = target.read(manifest_key, 64 << 20)?;
-    let manifest = bytes.as_deref().and_then(|bytes| read_own(bytes).ok());
+    let manifest = bytes.as_deref().and_then(|bytes| read_manifest(target, bytes).ok());
     let generation =
         target.read(generation_key, 1 << 16)?.and_then(|bytes| serde_json::from_slice(&bytes).ok());
     Ok(Live { bytes, manifest, generation })
@@ -193,7 +193,7 @@ mod tests {
         let generation =
             |generation, version: &str| Generation { generation, source_version: version.into() };
         let live = Live {
-            manifest: read_own(&text).ok(),
+            manifest: apportion_core::manifest::read_own(&text).ok(),
             bytes: Some(text),
             generation: Some(generation(5, "five")),
         };

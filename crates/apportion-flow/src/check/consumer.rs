@@ -1,9 +1,9 @@
 use super::file::{CheckError, Expected, check_stream, hex};
 use super::parquet::check_parquet_file;
 use crate::outcome::Kind;
-use crate::storage::{Bucket, StorageError};
+use crate::storage::{Bucket, StorageError, read_manifest};
 use apportion_core::columns::{Contract, ExportColumn, HeaderStyle};
-use apportion_core::manifest::{OwnManifest, read_own};
+use apportion_core::manifest::OwnManifest;
 use apportion_core::proof::{CustomerProof, ProofAccounts, ProofFile};
 use apportion_model::{BillingPeriod, ExportPlace, Format, Layout, ObjectKey, ReportId};
 use serde::Serialize;
@@ -128,7 +128,7 @@ fn verify_export(
         problems: Vec::new(),
     };
     let bytes = target.read(key, MANIFEST_LIMIT)?.unwrap_or_default();
-    let manifest = match read_own(&bytes) {
+    let manifest = match read_manifest(target, &bytes) {
         Ok(manifest) => manifest,
         Err(error) => {
             verdict.problems.push(format!("{key}: {error}"));

@@ -49,7 +49,7 @@ pub fn check_parquet(
 /// The same for a file that is open.
 pub(super) fn check_parquet_file(
     name: &str,
-    file: File,
+    file: impl Read,
     columns: &[ExportColumn],
     expected: &Expected<'_>,
     threads: usize,
@@ -276,7 +276,7 @@ impl Decoded {
     }
 }
 
-pub(super) fn hash(file: &mut File) -> std::io::Result<([u8; 32], u64)> {
+pub(super) fn hash(file: &mut (impl Read + Seek)) -> std::io::Result<([u8; 32], u64)> {
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 1 << 18];
     let mut bytes = 0;

@@ -1,12 +1,12 @@
 use super::file::{CheckError, hex};
 use super::parquet::{BATCH_ROWS, hash, push_cell};
 use crate::csv_gz::{CsvGz, CsvGzError};
+use crate::storage::Opened;
 use apportion_core::line_item::Block;
 use apportion_model::Format;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
 };
-use std::fs::File;
 
 /// A row of a delivered file.
 pub trait Row {
@@ -52,7 +52,7 @@ impl Row for ParquetRow {
 /// A file that can't be decoded, or that isn't the one of the proof; then some of its rows may have been handed out.
 pub fn each_row(
     name: &str,
-    file: File,
+    file: Opened,
     format: Format,
     sha256: &str,
     names: Option<&[String]>,
@@ -74,7 +74,7 @@ fn compare_bytes(name: &str, found: [u8; 32], expected: &str) -> Result<(), Chec
 
 fn each_csv_row(
     name: &str,
-    file: File,
+    file: Opened,
     sha256: &str,
     names: Option<&[String]>,
     taker: &mut dyn TakesRows,
@@ -95,7 +95,7 @@ fn each_csv_row(
 
 fn each_parquet_row(
     name: &str,
-    mut file: File,
+    mut file: Opened,
     sha256: &str,
     taker: &mut dyn TakesRows,
 ) -> Result<u64, CheckError> {

@@ -1,6 +1,5 @@
 use super::report::GarbageItem;
-use crate::storage::{Bucket, DocumentError, StorageError, find_document};
-use apportion_core::manifest::read_own;
+use crate::storage::{Bucket, DocumentError, StorageError, find_document, read_manifest};
 use apportion_core::proof::{CustomerProof, MasterExport, MasterProof, ProofFile};
 use apportion_model::{BillingPeriod, ObjectKey};
 
@@ -96,7 +95,7 @@ pub(super) fn live_reason(
     export: &MasterExport,
 ) -> Result<Option<String>, StorageError> {
     let Some(bytes) = target.read(&export.manifest, MANIFEST_LIMIT)? else { return Ok(None) };
-    Ok(match read_own(&bytes) {
+    Ok(match read_manifest(target, &bytes) {
         Ok(manifest) if manifest.assembly == export.assembly_id => {
             Some("it is live: the customer's later deliveries failed".to_owned())
         }

@@ -117,7 +117,7 @@ fn commit_export(
         keys,
         proof: export.proof_key(),
     };
-    let bytes = write_own(&manifest);
+    let bytes = write_own(&manifest.above(target.prefix()));
     if strikes(Plant::PublishStray) {
         let elsewhere = pass.request.customers.iter().find_map(|other| match &other.target {
             Target::One(other) if other.place() != target.place() => Some(other),

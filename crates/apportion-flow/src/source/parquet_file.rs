@@ -1,6 +1,7 @@
 use super::error::SourceError;
 use super::parquet_cells::{CellProblem, kind_of, texts_of};
 use super::parquet_numbers::Repeated;
+use crate::storage::Opened;
 use apportion_core::line_item::{Cells, Texts};
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int32Type;
@@ -13,7 +14,6 @@ use parquet::arrow::arrow_reader::{
 use parquet::basic::Encoding;
 use parquet::file::metadata::ParquetMetaData;
 use std::collections::HashMap;
-use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ const FETCH_AGAIN: &str = "Nothing was published; fetch the file again";
 pub(super) struct ParquetFile {
     pub(super) object: Arc<str>,
     metadata: ArrowReaderMetadata,
-    file: File,
+    file: Opened,
     reader: Option<ParquetRecordBatchReader>,
     /// For each column that is read, its place among the file's.
     projected: Vec<usize>,
@@ -50,11 +50,11 @@ fn guarded<T>(object: &str, decode: impl FnOnce() -> Result<T, SourceError>) -> 
 
 impl ParquetFile {
     /// Opens a file and reads its footer.
-    pub(super) fn open(object: Arc<str>, file: File) -> Result<Self, SourceError> {
+    pub(super) fn open(object: Arc<str>, file: Opened) -> Result<Self, SourceError> {
         guarded(&Arc::clone(&object), || Self::read_footer(object, file))
     }
 
-    fn read_footer(object: Arc<str>, file: File) -> Result<Self, SourceError> {
+    fn read_footer(object: Arc<str>, file: Opened) -> Result<Self, SourceError> {
         let wrong = |problem: String| SourceError::Parquet { object: object.to_string(), problem };
         let plain =
             ArrowReaderMetadata::load(&file, ArrowReaderOptions::new().with_skip_arrow_metadata(true))

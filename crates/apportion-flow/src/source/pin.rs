@@ -1,7 +1,7 @@
 use super::discover::FoundDelivery;
 use super::error::SourceError;
 use super::parquet_file::ParquetFile;
-use crate::storage::Bucket;
+use crate::storage::{Bucket, Opened};
 use sha2::{Digest, Sha256};
 use std::io::Read;
 
@@ -40,7 +40,11 @@ impl Pin {
 /// # Errors
 /// An object that can't be read.
 pub fn hash_object(bucket: &dyn Bucket, key: &str) -> Result<Option<PinnedObject>, SourceError> {
-    let Some(mut file) = bucket.open(key)? else { return Ok(None) };
+    let Some(file) = bucket.open(key)? else { return Ok(None) };
+    hash_opened(bucket, key, file).map(Some)
+}
+
+fn hash_opened(bucket: &dyn Bucket, key: &str, mut file: Opened) -> Result<PinnedObject, SourceError> {
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 1 << 18];
     let mut bytes = 0;
@@ -54,7 +58,18 @@ pub fn hash_object(bucket: &dyn Bucket, key: &str) -> Result<Option<PinnedObject
         hash.update(&buffer[..read]);
         bytes += read as u64;
     }
-    Ok(Some(PinnedObject { key: key.to_owned(), bytes, sha256: hash.finalize().into() }))
+    let sha256 = hash.finalize().into();
+    file.remember_sha256(sha256);
+    Ok(PinnedObject { key: key.to_owned(), bytes, sha256 })
+}
+
+/// The same without reading it, where the store says that it's a version whose hash is known.
+fn pin_object(bucket: &dyn Bucket, key: &str) -> Result<Option<PinnedObject>, SourceError> {
+    let Some(file) = bucket.open(key)? else { return Ok(None) };
+    match (file.known_sha256(), file.size()) {
+        (Some(sha256), Ok(bytes)) => Ok(Some(PinnedObject { key: key.to_owned(), bytes, sha256 })),
+        _ => hash_opened(bucket, key, file).map(Some),
+    }
 }
 
 /// Pins a delivery. The manifest is hashed first and looked at again last.
@@ -81,8 +96,9 @@ pub fn pin(bucket: &dyn Bucket, delivery: &FoundDelivery) -> Result<Pin, SourceE
     let mut objects = Vec::new();
     let mut version = Sha256::new();
     for key in delivery.manifest.iter().chain(&delivery.keys) {
-        let object = hash_object(bucket, key)?.ok_or_else(|| missing(key))?;
         let is_manifest = objects.is_empty() && delivery.manifest.is_some();
+        let object = if is_manifest { hash_object(bucket, key) } else { pin_object(bucket, key) };
+        let object = object?.ok_or_else(|| missing(key))?;
         if is_manifest && delivery.manifest_sha256.is_some_and(|found| found != object.sha256) {
             // The keys are an older manifest's: with this one they would be a mixture.
             return Err(SourceError::Moved { object: key.clone() });

@@ -8,14 +8,13 @@ use super::observations::Observations;
 use super::parquet_file::ParquetFile;
 use super::pin::{Pin, hash_object};
 use crate::csv_gz::{CsvGz, CsvGzError, columns_of};
-use crate::storage::Bucket;
+use crate::storage::{Bucket, Opened, Version};
 use apportion_core::columns::known;
 use apportion_core::csv::Limits;
 use apportion_core::line_item::{Batch, Cells};
 use apportion_core::manifest::{Encoding, Kind, is_focus};
 use apportion_model::AccountId;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
 use std::sync::Arc;
 
 /// Which columns a reader hands out besides the known ones.
@@ -28,17 +27,17 @@ pub struct Wanted {
 }
 
 pub(super) enum Open {
-    Csv(Arc<str>, Box<CsvGz<File>>),
+    Csv(Arc<str>, Box<CsvGz<Opened>>),
     Parquet(Box<ParquetFile>),
 }
 
 impl Open {
-    pub(super) fn new(object: Arc<str>, file: File) -> Result<Self, SourceError> {
+    pub(super) fn new(object: Arc<str>, file: Opened) -> Result<Self, SourceError> {
         let encoding = Encoding::of_key(&object);
         if encoding == Encoding::Parquet {
             return Ok(Self::Parquet(Box::new(ParquetFile::open(object, file)?)));
         }
-        if file.metadata().is_ok_and(|meta| meta.len() == 0) {
+        if file.size().is_ok_and(|bytes| bytes == 0) {
             return Err(SourceError::Empty { object: object.to_string() });
         }
         let csv = match encoding {
@@ -111,6 +110,11 @@ fn csv_error(object: &str, error: CsvGzError) -> SourceError {
     }
 }
 
+/// What a read of a version that is gone says is no fault of the file's.
+fn moved_or(version: &Version, object: &str, error: SourceError) -> SourceError {
+    if version.is_gone() { SourceError::Moved { object: object.to_owned() } } else { error }
+}
+
 /// Reads the line items of a pinned delivery, object after object.
 pub struct Reader<'a> {
     bucket: &'a dyn Bucket,
@@ -127,6 +131,8 @@ pub struct Reader<'a> {
     maps: MapReader,
     next_object: usize,
     current: Option<(Arc<str>, Open, Binding)>,
+    /// The version of the object that was opened last.
+    version: Version,
     /// Rows of each data object read so far.
     pub object_rows: BTreeMap<String, u64>,
 }
@@ -154,6 +160,7 @@ impl<'a> Reader<'a> {
             maps: MapReader::default(),
             next_object: 0,
             current: None,
+            version: Version::default(),
             object_rows: BTreeMap::new(),
         };
         let mut seen = BTreeSet::new();
@@ -192,14 +199,15 @@ impl<'a> Reader<'a> {
         };
         let file = self.bucket.open(key)?.ok_or_else(missing)?;
         let object: Arc<str> = key.into();
-        let length =
-            file.metadata().map_err(|source| SourceError::Io { object: key.to_owned(), source })?.len();
+        let length = file.size().map_err(|source| SourceError::Io { object: key.to_owned(), source })?;
         if length == 0 && self.delivery.keys.len() > 1 {
             // An update with fewer chunks can leave the surplus ones empty (AWS Data Exports, "overwrite").
             self.observations.note(format!("{key} is empty (0 bytes); the manifest lists other files"));
             return Ok(None);
         }
-        let open = Open::new(Arc::clone(&object), file)?;
+        self.version = file.version();
+        let open =
+            Open::new(Arc::clone(&object), file).map_err(|error| moved_or(&self.version, key, error))?;
         Ok(Some((object, open)))
     }
 
@@ -213,7 +221,8 @@ impl<'a> Reader<'a> {
                 return Ok(None);
             }
             let Some((object, open, binding)) = &mut self.current else { continue };
-            let Some((first, count, mut cells)) = open.next()? else {
+            let next = open.next().map_err(|error| moved_or(&self.version, object, error))?;
+            let Some((first, count, mut cells)) = next else {
                 self.close()?;
                 continue;
             };
@@ -275,6 +284,8 @@ impl<'a> Reader<'a> {
         };
         let pinned = self.pin.data().iter().find(|pinned| *pinned.key == *object).map(|pinned| pinned.sha256);
         if read.is_none() || read != pinned {
+            // What was remembered of this version may be what is wrong: then it isn't any more.
+            let _ = hash_object(self.bucket, &object);
             return Err(SourceError::Moved { object: object.to_string() });
         }
         Ok(())
@@ -289,7 +300,7 @@ pub fn payer_of(bucket: &dyn Bucket, delivery: &FoundDelivery) -> Result<Option<
     let columns = known().well_known();
     for key in &delivery.keys {
         let Some(file) = bucket.open(key)? else { continue };
-        if file.metadata().is_ok_and(|meta| meta.len() == 0) && delivery.keys.len() > 1 {
+        if file.size().is_ok_and(|bytes| bytes == 0) && delivery.keys.len() > 1 {
             continue;
         }
         let mut open = Open::new(key.as_str().into(), file)?;

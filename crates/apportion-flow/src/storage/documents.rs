@@ -1,5 +1,6 @@
 use super::{Bucket, StorageError};
 use crate::outcome::Kind;
+use apportion_core::manifest::{ManifestError, OwnManifest, read_own};
 use apportion_core::proof::{CustomerProof, MasterPointer, MasterProof, PeriodState};
 use apportion_model::{AccountId, BillingPeriod, CustomerId, ObjectKey, SourceName};
 use serde::de::DeserializeOwned;
@@ -88,6 +89,14 @@ pub fn find_document<T: Stored>(
             problem: error.to_string(),
         }),
     }
+}
+
+/// Reads a manifest of ours, whose keys are relative to the place then.
+///
+/// # Errors
+/// A text that isn't one.
+pub fn read_manifest(bucket: &dyn Bucket, bytes: &[u8]) -> Result<OwnManifest, ManifestError> {
+    Ok(read_own(bytes)?.below(bucket.prefix()))
 }
 
 /// Reads one of our documents, which must be there.

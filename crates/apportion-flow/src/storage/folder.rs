@@ -1,4 +1,4 @@
-use super::{Body, Bucket, ObjectInfo, Put, StorageError, Swap};
+use super::{Body, Bucket, ObjectInfo, Opened, Put, StorageError, Swap};
 use crate::plant::{self, Plant};
 use apportion_model::ObjectKey;
 use std::fs::{self, File, OpenOptions};
@@ -143,7 +143,7 @@ impl Bucket for Folder {
 
     fn read(&self, key: &str, limit: u64) -> Result<Option<Vec<u8>>, StorageError> {
         let Some(file) = self.open(key)? else { return Ok(None) };
-        let bytes = file.metadata().map_err(self.error(key, "looking at"))?.len();
+        let bytes = file.size().map_err(self.error(key, "looking at"))?;
         if bytes > limit {
             return Err(StorageError::TooLarge { place: self.place(), key: key.to_owned(), bytes, limit });
         }
@@ -152,9 +152,9 @@ impl Bucket for Folder {
         Ok(Some(content))
     }
 
-    fn open(&self, key: &str) -> Result<Option<File>, StorageError> {
+    fn open(&self, key: &str) -> Result<Option<Opened>, StorageError> {
         match File::open(self.path(key)?) {
-            Ok(file) => Ok(Some(file)),
+            Ok(file) => Ok(Some(file.into())),
             Err(error) if is_absent(&error) => Ok(None),
             Err(error) => Err(self.error(key, "opening")(error)),
         }

@@ -1,4 +1,4 @@
-//! Storage: buckets, and folders that stand for them.
+//! Storage: buckets of object stores, and folders that stand for them.
 //!
 //! What comes in: keys and bytes. What goes out: objects that are there wholly or not at all. What it must never
 //! do: overwrite a data object, normalise a key, or report an interrupted listing as a short one.
@@ -6,15 +6,20 @@
 mod documents;
 mod exam;
 mod folder;
+mod opened;
+mod store;
 
 pub use documents::{
-    Document, DocumentError, Stored, Targets, delivered_periods, find_document, read_document,
+    Document, DocumentError, Stored, Targets, delivered_periods, find_document, read_document, read_manifest,
 };
 pub use exam::{Exam, PARTS as EXAM_PARTS, examine};
 pub use folder::Folder;
+pub use opened::{Opened, Version};
+pub use store::{
+    Folders, Network, ObjectBucket, PlaceUrl, RoleOptions, Secret, StaticKeys, StoreOptions, Weather,
+};
 
 use crate::outcome::{Kind, kind_of_io};
-use std::fs::File;
 use std::path::Path;
 
 /// What is known of an object without reading it.
@@ -70,6 +75,20 @@ pub enum StorageError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The store, or the way to it, said no.
+    #[error("{place}{}{key}: {doing}: {problem}", if key.is_empty() { "" } else { "/" })]
+    Remote {
+        /// The bucket.
+        place: String,
+        /// Which object; blank where it isn't about one.
+        key: String,
+        /// What was being done.
+        doing: &'static str,
+        /// What the store said, and what helps.
+        problem: String,
+        /// What sort of failure it is.
+        kind: Kind,
+    },
     /// The key must not be followed.
     #[error("{place}: {source}")]
     Key {
@@ -107,6 +126,7 @@ impl StorageError {
     pub fn kind(&self) -> Kind {
         match self {
             Self::Io { source, .. } => kind_of_io(source),
+            Self::Remote { kind, .. } => *kind,
             Self::Key { .. } | Self::TooLarge { .. } => Kind::Limit,
             Self::Divergent { .. } => Kind::Failed,
         }
@@ -120,6 +140,12 @@ pub trait Bucket: Send + Sync {
 
     /// The bucket's own name, as manifests carry it.
     fn bucket_name(&self) -> String;
+
+    /// What stands before all its keys in the bucket: manifests name objects from the bucket's root, as their readers
+    /// look for them. Blank for a whole bucket and for a folder, which stands for one.
+    fn prefix(&self) -> &str {
+        ""
+    }
 
     /// All objects, in the order of their keys. Only to find manifests: what belongs to a delivery is never
     /// decided by a listing.
@@ -140,11 +166,12 @@ pub trait Bucket: Send + Sync {
     /// An object larger than `limit`, or one that can't be read.
     fn read(&self, key: &str, limit: u64) -> Result<Option<Vec<u8>>, StorageError>;
 
-    /// An object to read from any position; None if there is none.
+    /// An object to read from any position; None if there is none. A store's is read in the one version that it has
+    /// now: when it's replaced meanwhile, reading fails.
     ///
     /// # Errors
     /// Whatever keeps it from being opened.
-    fn open(&self, key: &str) -> Result<Option<File>, StorageError>;
+    fn open(&self, key: &str) -> Result<Option<Opened>, StorageError>;
 
     /// Puts an object that must be new. It appears wholly or not at all, and is on disk when this returns.
     ///

@@ -1,7 +1,7 @@
 use crate::cli::RunArgs;
 use crate::exit;
 use crate::printer::{Head, Printer, amounts, count, text};
-use crate::settings::{self, ResolvedCustomer, Settings, SourceSetting};
+use crate::settings::{self, Place, ResolvedCustomer, Settings, SourceSetting};
 use crate::signals::Signals;
 use apportion_audit::{
     AuditError, AuditReport, AuditRequest, AuditedAccount, AuditedAccounts, AuditedCustomer, AuditedExport,
@@ -13,7 +13,7 @@ use apportion_core::route::Accounts;
 use apportion_flow::run::{Customer, PlannedExport, SourceRequest};
 use apportion_flow::write::{Gzip, Level, Order};
 use apportion_model::{BillingPeriod, ObjectKey, SourceName};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 const HEADS: [Head; 6] = [
     text("period"),
@@ -58,13 +58,22 @@ pub(crate) fn audit_all(
     }
 }
 
+/// The auditor has readers of its own, and none for buckets.
+fn folder_of(place: &Place) -> anyhow::Result<PathBuf> {
+    place.folder().map(Path::to_owned).ok_or_else(|| {
+        exit::usage(format!(
+            "{place}: audit reads folders only in this version. Copy source, targets and the MSP's place with `aws s3 sync`, and audit the copies; `verify` and `reconcile` read buckets"
+        ))
+    })
+}
+
 /// The settings in the auditor's own words, one request per source.
 fn requests(settings: &Settings) -> anyhow::Result<Vec<AuditRequest>> {
     let deliver = settings.request(true)?;
     let request = |(source, named): (&SourceSetting, &SourceRequest)| {
         let customers = settings.customers.iter().zip(&deliver.customers);
         Ok(AuditRequest {
-            source: source.path.clone(),
+            source: folder_of(&source.place)?,
             source_name: source.name.clone(),
             source_in_report_ids: source.named,
             report: source.report.clone(),
@@ -75,7 +84,7 @@ fn requests(settings: &Settings) -> anyhow::Result<Vec<AuditRequest>> {
             customers: customers
                 .map(|(resolved, customer)| audited(settings, named, resolved, customer))
                 .collect::<anyhow::Result<_>>()?,
-            msp_place: settings.msp.clone(),
+            msp_place: settings.msp.as_ref().map(folder_of).transpose()?,
             mask_key: settings.mask_key.as_ref().map(|setting| setting.key.expose().to_vec()),
         })
     };
@@ -85,6 +94,7 @@ fn requests(settings: &Settings) -> anyhow::Result<Vec<AuditRequest>> {
 /// The months that the MSP has locked: what is live of them need not be what the source and the settings say now.
 fn locked(settings: &Settings, source: &SourceName) -> anyhow::Result<Vec<BillingPeriod>> {
     let Some(msp) = &settings.msp else { return Ok(Vec::new()) };
+    let msp = folder_of(msp)?;
     let any = BillingPeriod::new(1970, 1)?;
     let key = ObjectKey::PeriodState { source, period: any }.to_string();
     let folder = msp.join(key).parent().map(Path::to_owned).unwrap_or_default();
@@ -161,11 +171,11 @@ fn audited(
 }
 
 fn audited_export(resolved: &ResolvedCustomer, planned: PlannedExport) -> anyhow::Result<AuditedExport> {
-    let target = resolved.target.folder_for(planned.linked.as_ref());
+    let target = resolved.target.place_for(planned.linked.as_ref());
     let target = target.ok_or_else(|| exit::usage(format!("{} has no target", planned.report)))?;
     Ok(AuditedExport {
         report_id: planned.report,
-        target: target.clone(),
+        target: folder_of(target)?,
         layout: resolved.layout,
         format: planned.format,
         linked_account: planned.linked,

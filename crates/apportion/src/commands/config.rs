@@ -50,7 +50,6 @@ fn origin_of(settings: &Settings, name: &str) -> String {
 
 fn values(settings: &Settings) -> Vec<(String, String)> {
     let none = || "(none)".to_owned();
-    let path = |path: Option<&std::path::PathBuf>| path.map_or_else(none, |path| path.display().to_string());
     let of_sources = |tell: &dyn Fn(&SourceSetting) -> Option<String>| {
         let told: Vec<String> = settings.sources.iter().filter_map(tell).collect();
         if told.is_empty() { none() } else { told.join(", ") }
@@ -60,10 +59,10 @@ fn values(settings: &Settings) -> Vec<(String, String)> {
         .iter()
         .map(|customer| (format!("customers.{}", customer.id), customer.target.text()));
     let mut values: Vec<(String, String)> = [
-        ("source", of_sources(&|source| Some(source.path.display().to_string()))),
+        ("source", of_sources(&|source| Some(source.place.to_string()))),
         ("source.name", of_sources(&|source| Some(source.name.to_string()))),
         ("report", of_sources(&|source| source.report.clone())),
-        ("msp_target", path(settings.msp.as_ref())),
+        ("msp_target", settings.msp.as_ref().map_or_else(none, ToString::to_string)),
         // Where the key is, and which it is; never the key.
         (
             "mask_key_file",

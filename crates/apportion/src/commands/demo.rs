@@ -10,7 +10,6 @@ use apportion_core::money::{ExactSum, Number};
 use apportion_flow::check::verify;
 use apportion_flow::maker::{Made, MadeCustomer, MakeError, MakeKind, MakeRequest, make as make_report};
 use apportion_flow::run::{DeliverReport, Watcher, deliver};
-use apportion_flow::storage::Folder;
 use apportion_model::BillingPeriod;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -169,7 +168,11 @@ pub(super) fn write_settings(
     let day = |day: Option<apportion_model::Day>| day.map(|day| day.to_string());
     let settings = SettingsFile {
         source: vec![SourceEntry { url: "source".to_owned(), ..SourceEntry::default() }],
-        msp: Some(MspEntry { url: Some("msp".to_owned()), mask_key_file: mask_key.map(str::to_owned) }),
+        msp: Some(MspEntry {
+            url: Some("msp".to_owned()),
+            mask_key_file: mask_key.map(str::to_owned),
+            ..MspEntry::default()
+        }),
         customer: customers
             .iter()
             .map(|customer| CustomerEntry {
@@ -207,8 +210,8 @@ fn verify_all(
     progress.stage("verifying: reading every target as its consumer would", None);
     let (mut exports, mut problems) = (0, 0);
     for customer in &settings.customers {
-        let Some(target) = customer.target.folder_for(None) else { continue };
-        let verdict = verify(&Folder::new(target), None, &|| progress.interrupted())?;
+        let Some(target) = customer.target.place_for(None) else { continue };
+        let verdict = verify(target.open()?.as_ref(), None, &|| progress.interrupted())?;
         exports += verdict.exports.len();
         for problem in verdict.exports.iter().flat_map(|export| &export.problems) {
             problems += 1;

@@ -73,6 +73,7 @@ fn request(args: &PeriodsPlaceArgs) -> anyhow::Result<PeriodsRequest> {
         target: args.target.clone(),
         accounts: args.accounts.clone(),
         customer: args.customer.clone(),
+        store: args.store.clone(),
         ..RunArgs::default()
     };
     let only = args.source_name.as_deref().map(SourceName::new).transpose();

@@ -1,12 +1,10 @@
 use crate::cli::{RunArgs, VerifyArgs};
 use crate::exit;
 use crate::printer::{Head, Printer, count, text};
-use crate::settings::{self, folder_of};
+use crate::settings::{self, Place};
 use crate::signals::Signals;
 use apportion_flow::check::{Verdict, VerifyError, verify};
-use apportion_flow::storage::Folder;
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
 
 const HEADS: [Head; 6] =
     [text("target"), text("period"), text("report id"), count("files"), count("rows"), text("verdict")];
@@ -16,31 +14,39 @@ pub(crate) fn run(args: &VerifyArgs, printer: &Printer, signals: &Signals) -> an
     let periods = settings::periods_of(args.period.as_deref())?;
     let mut verdicts = Vec::new();
     for target in targets(args)? {
-        if !target.exists() {
-            return Err(VerifyError::Nothing(target.display().to_string()).into());
+        if target.is_missing_folder() {
+            return Err(VerifyError::Nothing(target.to_string()).into());
         }
-        verdicts.push(verify(&Folder::new(target), periods.as_deref(), &|| signals.came())?);
+        let bucket = target.open().map_err(VerifyError::from)?;
+        verdicts.push(verify(bucket.as_ref(), periods.as_deref(), &|| signals.came())?);
     }
     print(&verdicts, printer)?;
     Ok(if verdicts.iter().all(Verdict::is_clean) { exit::OK } else { exit::UNBALANCED })
 }
 
-fn targets(args: &VerifyArgs) -> anyhow::Result<Vec<PathBuf>> {
+fn targets(args: &VerifyArgs) -> anyhow::Result<Vec<Place>> {
     if let Some(target) = &args.target {
-        return Ok(vec![folder_of(target, Path::new(""))?]);
+        return Ok(vec![settings::place_of(target, &args.store)?]);
     }
-    let run = RunArgs { config: args.config.clone(), customer: args.customer.clone(), ..RunArgs::default() };
+    let run = RunArgs {
+        config: args.config.clone(),
+        customer: args.customer.clone(),
+        store: args.store.clone(),
+        ..RunArgs::default()
+    };
     let settings = settings::resolve(&run)?;
     let chosen = settings
         .customers
         .iter()
         .filter(|customer| settings.only.as_ref().is_none_or(|only| *only == customer.id));
-    let targets: BTreeSet<PathBuf> =
-        chosen.flat_map(|customer| customer.target.folders().into_iter().cloned()).collect();
+    let targets: BTreeMap<String, Place> = chosen
+        .flat_map(|customer| customer.target.places())
+        .map(|place| (place.to_string(), place.clone()))
+        .collect();
     if targets.is_empty() {
         return Err(exit::usage("no target; give --target PATH, or a settings file with customers"));
     }
-    Ok(targets.into_iter().collect())
+    Ok(targets.into_values().collect())
 }
 
 fn print(verdicts: &[Verdict], printer: &Printer) -> anyhow::Result<()> {

@@ -1,13 +1,22 @@
 use super::file::{AccountEntry, Accounts as FileAccounts, CustomerEntry, DeliverEntry};
-use super::paths::folder_of;
+use super::stores::{Place, StoreEntry, Stores};
 use crate::exit::usage;
 use apportion_core::columns::{Contract, HeaderStyle};
 use apportion_core::route::{Accounts, OwnedAccount};
-use apportion_flow::run::Sharing;
+use apportion_flow::run::{Sharing, Target};
+use apportion_flow::storage::StorageError;
 use apportion_flow::write::{Gzip, Level, Order};
 use apportion_model::{AccountId, CustomerId, Day, Format, Layout};
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
+
+/// What paths are relative to: that of the target, which a flag may have named, and those in the file.
+#[derive(Clone, Copy)]
+pub(super) struct Bases<'a> {
+    pub(super) url: &'a Path,
+    pub(super) file: &'a Path,
+}
 
 /// A customer whose settings are all right.
 #[derive(Debug, Clone)]
@@ -33,19 +42,26 @@ pub(crate) struct ResolvedCustomer {
 /// Where a customer's exports go.
 #[derive(Debug, Clone)]
 pub(crate) enum ResolvedTarget {
-    /// All to one folder.
-    One(PathBuf),
-    /// Each linked account's to a folder of its own.
-    ByAccount(BTreeMap<AccountId, PathBuf>),
+    /// All to one place.
+    One(Place),
+    /// Each linked account's to a place of its own.
+    ByAccount(BTreeMap<AccountId, Place>),
 }
 
 /// What stands for the linked account in a target's url.
 const ACCOUNT: &str = "{account}";
 
 impl ResolvedTarget {
-    fn new(url: &str, base: &Path, sharing: Sharing, accounts: &Accounts) -> anyhow::Result<Self> {
+    fn new(
+        deliver: &DeliverEntry,
+        bases: Bases<'_>,
+        sharing: Sharing,
+        accounts: &Accounts,
+        stores: &Arc<Stores>,
+    ) -> anyhow::Result<Self> {
+        let (url, entry) = (&deliver.url, StoreEntry::from(deliver));
         if !url.contains(ACCOUNT) {
-            return Ok(Self::One(folder_of(url, base)?));
+            return Ok(Self::One(stores.place(url, bases.url, &entry, bases.file)?));
         }
         let (Sharing::Account, Accounts::Listed(list)) = (sharing, accounts) else {
             return Err(usage(format!(
@@ -53,32 +69,45 @@ impl ResolvedTarget {
             )));
         };
         let targets = list.iter().map(|account| {
-            let folder = folder_of(&url.replace(ACCOUNT, account.id.as_str()), base)?;
-            Ok((account.id.clone(), folder))
+            let id = account.id.as_str();
+            let entry = entry.for_account(ACCOUNT, id);
+            let place = stores.place(&url.replace(ACCOUNT, id), bases.url, &entry, bases.file)?;
+            Ok((account.id.clone(), place))
         });
         Ok(Self::ByAccount(targets.collect::<anyhow::Result<_>>()?))
     }
 
-    /// Every folder.
-    pub(crate) fn folders(&self) -> Vec<&PathBuf> {
+    /// Every place.
+    pub(crate) fn places(&self) -> Vec<&Place> {
         match self {
-            Self::One(folder) => vec![folder],
-            Self::ByAccount(folders) => folders.values().collect(),
+            Self::One(place) => vec![place],
+            Self::ByAccount(places) => places.values().collect(),
         }
     }
 
-    /// The folder of a linked account, or of all accounts together.
-    pub(crate) fn folder_for(&self, linked: Option<&AccountId>) -> Option<&PathBuf> {
+    /// The place of a linked account, or of all accounts together.
+    pub(crate) fn place_for(&self, linked: Option<&AccountId>) -> Option<&Place> {
         match self {
-            Self::One(folder) => Some(folder),
-            Self::ByAccount(folders) => folders.get(linked?),
+            Self::One(place) => Some(place),
+            Self::ByAccount(places) => places.get(linked?),
         }
+    }
+
+    /// Opens every place.
+    pub(super) fn open(&self) -> Result<Target, StorageError> {
+        Ok(match self {
+            Self::One(place) => Target::One(place.open()?),
+            Self::ByAccount(places) => {
+                let open = |(id, place): (&AccountId, &Place)| Ok((id.clone(), place.open()?));
+                Target::ByAccount(places.iter().map(open).collect::<Result<_, StorageError>>()?)
+            }
+        })
     }
 
     /// For people.
     pub(crate) fn text(&self) -> String {
-        let folders: Vec<String> = self.folders().iter().map(|folder| folder.display().to_string()).collect();
-        folders.join(", ")
+        let places: Vec<String> = self.places().iter().map(ToString::to_string).collect();
+        places.join(", ")
     }
 }
 
@@ -92,8 +121,8 @@ pub(crate) fn parse_accounts(text: &str) -> FileAccounts {
 }
 
 impl ResolvedCustomer {
-    /// Resolves one entry; paths are relative to `base`.
-    pub(super) fn new(entry: &CustomerEntry, base: &Path) -> anyhow::Result<Self> {
+    /// Resolves one entry.
+    pub(super) fn new(entry: &CustomerEntry, bases: Bases<'_>, stores: &Arc<Stores>) -> anyhow::Result<Self> {
         let id = CustomerId::new(&entry.id).map_err(|error| usage(format!("customer: {error}")))?;
         let wrong = &|problem: String| usage(format!("customer {id}: {problem}"));
         // A flag may have made the section where the file has none.
@@ -122,7 +151,7 @@ impl ResolvedCustomer {
             withhold: entry.withhold.clone().unwrap_or_default(),
             payer_kept: word("payer", &entry.payer, &["keep", "mask"])? == 0,
             faithful: word("privacy", &entry.privacy, &["mask", "faithful"])? == 1,
-            target: ResolvedTarget::new(&deliver.url, base, sharing, &accounts)
+            target: ResolvedTarget::new(deliver, bases, sharing, &accounts, stores)
                 .map_err(|error| wrong(error.to_string()))?,
             accounts,
             sharing,

@@ -26,7 +26,7 @@ pub(crate) struct SettingsFile {
 #[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SourceEntry {
-    /// A folder laid out as the bucket, or one file; relative to the settings file.
+    /// A bucket (`s3://BUCKET/PREFIX`), a folder laid out as one, or one file; relative to the settings file.
     pub(crate) url: String,
     /// Its name, which becomes part of the report ids; may be left out.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -37,18 +37,72 @@ pub(crate) struct SourceEntry {
     /// Which report, where there are several.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) report: Option<String>,
+    /// Another host than AWS's, as "http://127.0.0.1:9000".
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) endpoint_url: Option<String>,
+    /// The bucket's region; the profile's or the environment's, if it isn't given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) region: Option<String>,
+    /// Whether the bucket's name goes in the path instead of in the host's name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) path_style: Option<bool>,
+    /// The profile to take credentials from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) profile: Option<String>,
+    /// The account that must own the bucket: sent as expected bucket owner with every request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) owner: Option<String>,
+    /// The role to take, narrowed to this place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) role_arn: Option<String>,
+    /// The file with the external id that the role asks for; relative to the settings file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) external_id_file: Option<String>,
+    /// How the store encrypts: "AES256", or a KMS key; by the bucket's default, if it isn't given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) encryption: Option<String>,
+    /// Whether whoever asks pays.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) requester_pays: Option<bool>,
 }
 
 /// The MSP's own place and key.
 #[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct MspEntry {
-    /// Master proofs and unassigned line items; relative to the settings file.
+    /// Master proofs and unassigned line items: a bucket or a folder; relative to the settings file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) url: Option<String>,
     /// The file with the mask key; relative to the settings file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) mask_key_file: Option<String>,
+    /// Another host than AWS's, as "http://127.0.0.1:9000".
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) endpoint_url: Option<String>,
+    /// The bucket's region; the profile's or the environment's, if it isn't given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) region: Option<String>,
+    /// Whether the bucket's name goes in the path instead of in the host's name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) path_style: Option<bool>,
+    /// The profile to take credentials from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) profile: Option<String>,
+    /// The account that must own the bucket: sent as expected bucket owner with every request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) owner: Option<String>,
+    /// The role to take, narrowed to this place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) role_arn: Option<String>,
+    /// The file with the external id that the role asks for; relative to the settings file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) external_id_file: Option<String>,
+    /// How the store encrypts: "AES256", or a KMS key; by the bucket's default, if it isn't given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) encryption: Option<String>,
+    /// Whether whoever asks pays.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) requester_pays: Option<bool>,
 }
 
 /// How a run works.
@@ -58,6 +112,9 @@ pub(crate) struct RunEntry {
     /// Where files wait until they are put.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) spool: Option<String>,
+    /// A folder for what is remembered of buckets from run to run: with it, what hasn't changed isn't fetched.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) cache: Option<String>,
     /// Most bytes in the spool, as "16GiB".
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) spool_limit: Option<String>,
@@ -146,7 +203,7 @@ pub(crate) struct DatedAccount {
 #[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct DeliverEntry {
-    /// The target; relative to the settings file. With `sharing = "account"`, `{account}` in it gives each linked
+    /// The target, a bucket or a folder; relative to the settings file. With `sharing = "account"`, `{account}` in it gives each linked
     /// account a target of its own.
     pub(crate) url: String,
     /// `eco` or `aws`.
@@ -173,6 +230,33 @@ pub(crate) struct DeliverEntry {
     /// `default`, `fast` or `small`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) level: Option<String>,
+    /// Another host than AWS's, as "http://127.0.0.1:9000".
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) endpoint_url: Option<String>,
+    /// The bucket's region; the profile's or the environment's, if it isn't given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) region: Option<String>,
+    /// Whether the bucket's name goes in the path instead of in the host's name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) path_style: Option<bool>,
+    /// The profile to take credentials from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) profile: Option<String>,
+    /// The account that must own the bucket: sent as expected bucket owner with every request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) owner: Option<String>,
+    /// The role to take, narrowed to this place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) role_arn: Option<String>,
+    /// The file with the external id that the role asks for; relative to the settings file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) external_id_file: Option<String>,
+    /// How the store encrypts: "AES256", or a KMS key; by the bucket's default, if it isn't given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) encryption: Option<String>,
+    /// Whether whoever asks pays.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) requester_pays: Option<bool>,
 }
 
 /// An account with the dates that it has; blank ones are none.

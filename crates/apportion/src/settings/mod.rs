@@ -9,14 +9,15 @@ mod paths;
 mod places;
 mod resolve;
 mod sizes;
+mod stores;
 
 pub(crate) use customers::ResolvedCustomer;
 pub(crate) use file::{
     AccountEntry, Accounts, CustomerEntry, DatedAccount, DeliverEntry, MspEntry, SettingsFile, SourceEntry,
     dated, read_text,
 };
-pub(crate) use paths::folder_of;
 pub(crate) use resolve::{
-    Origin, Settings, SourceSetting, accept_share_of, periods_of, resolve, resolve_text,
+    Origin, Settings, SourceSetting, accept_share_of, periods_of, place_of, resolve, resolve_text,
 };
 pub(crate) use sizes::size_text;
+pub(crate) use stores::Place;

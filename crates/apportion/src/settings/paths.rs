@@ -1,3 +1,4 @@
+use super::stores::Place;
 use crate::exit::usage;
 use std::path::{Component, Path, PathBuf};
 
@@ -7,13 +8,13 @@ fn is_url(text: &str) -> bool {
 }
 
 /// A folder that the settings name, relative to `base`.
-pub(crate) fn folder_of(text: &str, base: &Path) -> anyhow::Result<PathBuf> {
+pub(super) fn folder_of(text: &str, base: &Path) -> anyhow::Result<PathBuf> {
     if let Some(path) = text.strip_prefix("file://") {
         return Ok(PathBuf::from(path));
     }
     if is_url(text) {
         return Err(usage(format!(
-            "{text}: only folders can be read and written in this version; copy the bucket with `aws s3 sync`, and give the folder"
+            "{text}: only folders and buckets (s3://BUCKET/PREFIX) can be read and written in this version"
         )));
     }
     if text.is_empty() {
@@ -42,22 +43,25 @@ fn real(path: &Path) -> PathBuf {
 }
 
 /// Refuses two places of which one lies in the other.
-pub(super) fn keep_apart(what: &str, one: &Path, other_what: &str, other: &Path) -> anyhow::Result<()> {
-    let (left, right) = (real(one), real(other));
-    let relation = if left == right {
-        "is the same folder as"
-    } else if left.starts_with(&right) {
-        "lies within"
-    } else if right.starts_with(&left) {
-        "contains"
-    } else {
-        return Ok(());
+pub(super) fn keep_apart(what: &str, one: &Place, other_what: &str, other: &Place) -> anyhow::Result<()> {
+    let (within, contains, sort) = match (one, other) {
+        (Place::Folder(one), Place::Folder(other)) => {
+            let (left, right) = (real(one), real(other));
+            (left.starts_with(&right), right.starts_with(&left), "folder")
+        }
+        // Buckets of different hosts may have one name; whoever has that gives them prefixes.
+        (Place::Store(one), Place::Store(other)) => {
+            (other.url.contains(&one.url), one.url.contains(&other.url), "place")
+        }
+        _ => return Ok(()),
     };
-    Err(usage(format!(
-        "{what} {} {relation} {other_what} {}; give it a folder of its own",
-        one.display(),
-        other.display()
-    )))
+    let relation = match (within, contains) {
+        (true, true) => format!("is the same {sort} as"),
+        (true, false) => "lies within".to_owned(),
+        (false, true) => "contains".to_owned(),
+        (false, false) => return Ok(()),
+    };
+    Err(usage(format!("{what} {one} {relation} {other_what} {other}; give it a {sort} of its own")))
 }
 
 #[cfg(test)]
@@ -66,8 +70,9 @@ mod tests {
 
     #[test]
     fn places_that_touch_are_refused_however_they_are_written() {
+        let folder = |path: &str| Place::Folder(PathBuf::from(path));
         let apart =
-            |one: &str, other: &str| keep_apart("target", Path::new(one), "source", Path::new(other)).is_ok();
+            |one: &str, other: &str| keep_apart("target", &folder(one), "source", &folder(other)).is_ok();
         assert!(apart("/a/b", "/a/c") && apart("/a/bc", "/a/b"));
         assert!(
             !apart("/a/b", "/a/b/")

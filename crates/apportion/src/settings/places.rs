@@ -1,10 +1,9 @@
-use super::resolve::{Settings, SourceSetting};
+use super::resolve::Settings;
 use crate::exit::{Failure, NOT_FOUND, usage};
 use apportion_flow::check::ConfiguredExport;
-use apportion_flow::run::{Customer, SourceRequest, Target};
+use apportion_flow::run::{RunError, SourceKindWanted, SourceRequest, Target};
 use apportion_flow::storage::{Bucket, Folder, Targets};
 use apportion_model::SourceName;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 /// The places of a run, for commands that look at what was delivered and never at the source.
@@ -25,30 +24,29 @@ impl Settings {
         let msp = self.msp.as_ref().ok_or_else(|| {
             usage("this needs the MSP's place, where the master proofs are; give --msp-target, or [msp] url in the settings")
         })?;
-        if !msp.is_dir() {
-            let message =
-                format!("the MSP's place {} isn't there; `apportion deliver` makes it", msp.display());
+        if msp.is_missing_folder() {
+            let message = format!("the MSP's place {msp} isn't there; `apportion deliver` makes it");
             return Err(Failure { code: NOT_FOUND, message }.into());
         }
-        let mut sources: Vec<SourceRequest> = self.sources.iter().map(SourceSetting::request).collect();
+        let mut sources: Vec<SourceRequest> = self.source_requests()?;
         if sources.is_empty() {
             // Said by flags alone, the source has no name, and its proofs don't ask where it was.
-            let unnamed = SourceSetting {
-                path: PathBuf::new(),
+            sources.push(SourceRequest {
+                bucket: Arc::new(Folder::new("")),
                 name: SourceName::unnamed(),
                 named: false,
                 report: None,
-                kind: Default::default(),
-            };
-            sources.push(unnamed.request());
+                object: None,
+                kind: SourceKindWanted::default(),
+            });
         }
         let mut places = Places {
-            msp: Arc::new(Folder::new(msp)),
+            msp: msp.open().map_err(RunError::from)?,
             sources: sources.iter().map(|source| source.name.clone()).collect(),
             exports: Vec::new(),
             targets: Targets::default(),
         };
-        for customer in self.customers.iter().map(Customer::from) {
+        for customer in self.opened_customers()? {
             let id = &customer.routed.id;
             match &customer.target {
                 Target::One(place) => places.targets.add(id.clone(), None, Arc::clone(place)),

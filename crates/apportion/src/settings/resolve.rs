@@ -1,15 +1,18 @@
-use super::customers::{ResolvedCustomer, ResolvedTarget, parse_accounts};
+use super::customers::{Bases, ResolvedCustomer, parse_accounts};
 use super::file::{CustomerEntry, DeliverEntry, SettingsFile, SourceEntry, read_file, read_text};
 use super::paths::{folder_of, keep_apart};
 use super::sizes::parse_size;
-use crate::cli::RunArgs;
+use super::stores::{Place, StoreEntry, Stores};
+use crate::cli::{RunArgs, StoreArgs};
 use crate::exit::usage;
 use apportion_core::mask::MaskKey;
 use apportion_core::money::Fraction;
 use apportion_core::route::Membership;
 use apportion_flow::run::periods::PeriodsRequest;
-use apportion_flow::run::{Customer, DeliverRequest, SourceKindWanted, SourceRequest, SpoolRequest, Target};
-use apportion_flow::storage::{Bucket, Folder};
+use apportion_flow::run::{
+    Customer, DeliverRequest, RunError, SourceKindWanted, SourceRequest, SpoolRequest,
+};
+use apportion_flow::storage::{Folders, StorageError};
 use apportion_model::{BillingPeriod, CustomerId, SourceName};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -37,8 +40,8 @@ pub(crate) enum Origin {
 /// The source, resolved.
 #[derive(Debug, Clone)]
 pub(crate) struct SourceSetting {
-    /// A folder, or one file.
-    pub(crate) path: PathBuf,
+    /// A bucket, a folder, or one file.
+    pub(crate) place: Place,
     pub(crate) name: SourceName,
     pub(crate) named: bool,
     pub(crate) report: Option<String>,
@@ -57,7 +60,7 @@ pub(crate) struct MaskKeySetting {
 pub(crate) struct Settings {
     pub(crate) file: Option<PathBuf>,
     pub(crate) sources: Vec<SourceSetting>,
-    pub(crate) msp: Option<PathBuf>,
+    pub(crate) msp: Option<Place>,
     pub(crate) mask_key: Option<MaskKeySetting>,
     pub(crate) customers: Vec<ResolvedCustomer>,
     pub(crate) only: Option<CustomerId>,
@@ -84,12 +87,20 @@ pub(crate) fn resolve_text(args: &RunArgs, path: &Path, text: &str) -> anyhow::R
 
 fn resolve_file(args: &RunArgs, path: Option<PathBuf>, file: SettingsFile) -> anyhow::Result<Settings> {
     let base = path.as_deref().and_then(Path::parent).unwrap_or(Path::new("")).to_owned();
-    let mut resolver = Resolver { args, file, base, origins: BTreeMap::new() };
+    let mut resolver = Resolver {
+        args,
+        file,
+        base,
+        origins: BTreeMap::new(),
+        stores: Stores::new(&args.store, Folders::default())?,
+    };
+    let (spool, spool_limit) = resolver.spool()?;
+    let folders = Folders { copies: spool.clone(), cache: resolver.cache()? };
+    resolver.stores = Stores::new(&args.store, folders)?;
     let sources = resolver.sources()?;
     let msp = resolver.msp()?;
     let mask_key = resolver.mask_key()?;
     let (customers, only) = resolver.customers()?;
-    let (spool, spool_limit) = resolver.spool()?;
     let settings = Settings {
         file: path,
         sources,
@@ -147,6 +158,7 @@ struct Resolver<'a> {
     /// What paths of the settings file are relative to.
     base: PathBuf,
     origins: BTreeMap<&'static str, Origin>,
+    stores: Arc<Stores>,
 }
 
 impl Resolver<'_> {
@@ -163,6 +175,12 @@ impl Resolver<'_> {
 
     fn path(&self, text: &str, origin: &Origin) -> anyhow::Result<PathBuf> {
         folder_of(text, if *origin == Origin::File { &self.base } else { Path::new("") })
+    }
+
+    /// A place; what else is said of it is in the file, whoever named the place.
+    fn place(&self, url: &str, origin: &Origin, entry: &StoreEntry) -> anyhow::Result<Place> {
+        let base = if *origin == Origin::File { &self.base } else { Path::new("") };
+        self.stores.place(url, base, entry, &self.base)
     }
 
     /// The sources: the one that a flag names, or those of the file.
@@ -207,7 +225,7 @@ impl Resolver<'_> {
             }
         };
         Ok(SourceSetting {
-            path: self.path(&entry.url, origin)?,
+            place: self.place(&entry.url, origin, &StoreEntry::from(&entry))?,
             named: name.is_some(),
             name: name.unwrap_or_else(SourceName::unnamed),
             report: entry.report,
@@ -215,10 +233,11 @@ impl Resolver<'_> {
         })
     }
 
-    fn msp(&mut self) -> anyhow::Result<Option<PathBuf>> {
+    fn msp(&mut self) -> anyhow::Result<Option<Place>> {
         let from_file = self.file.msp.as_ref().and_then(|msp| msp.url.clone());
         let picked = self.pick("msp_target", self.args.msp_target.clone(), from_file);
-        picked.map(|(url, origin)| self.path(&url, &origin)).transpose()
+        let entry = self.file.msp.as_ref().map(StoreEntry::from).unwrap_or_default();
+        picked.map(|(url, origin)| self.place(&url, &origin, &entry)).transpose()
     }
 
     fn mask_key(&mut self) -> anyhow::Result<Option<MaskKeySetting>> {
@@ -260,7 +279,9 @@ impl Resolver<'_> {
                 ..CustomerEntry::default()
             };
             self.override_with_flags(&mut entry);
-            return Ok((vec![ResolvedCustomer::new(&entry, Path::new(""))?], None));
+            let here = Path::new("");
+            let bases = Bases { url: here, file: here };
+            return Ok((vec![ResolvedCustomer::new(&entry, bases, &self.stores)?], None));
         }
         let only = args.customer.as_deref().map(id_of).transpose()?;
         self.origins
@@ -275,7 +296,8 @@ impl Resolver<'_> {
                     base = Path::new("");
                 }
             }
-            customers.push(ResolvedCustomer::new(&entry, base)?);
+            let bases = Bases { url: base, file: &self.base };
+            customers.push(ResolvedCustomer::new(&entry, bases, &self.stores)?);
         }
         if args.target.is_some() && only.is_none() {
             return Err(usage("--target needs --accounts, or --customer to say whose target it is"));
@@ -322,6 +344,13 @@ impl Resolver<'_> {
             None => DEFAULT_SPOOL_LIMIT,
         };
         Ok((folder, limit))
+    }
+
+    fn cache(&mut self) -> anyhow::Result<Option<PathBuf>> {
+        let run = self.file.run.clone().unwrap_or_default();
+        let flag = self.args.store.cache.as_ref().map(|path| path.display().to_string());
+        let picked = self.pick("cache", flag, run.cache);
+        picked.map(|(folder, origin)| self.path(&folder, &origin)).transpose()
     }
 
     fn memory(&mut self) -> anyhow::Result<u64> {
@@ -373,13 +402,13 @@ impl Settings {
                     customer.id
                 )));
             }
-            for folder in customer.target.folders() {
-                self.check_target(customer, folder)?;
+            for place in customer.target.places() {
+                self.check_target(customer, place)?;
             }
         }
         if let Some(msp) = &self.msp {
             for source in &self.sources {
-                keep_apart("the MSP's place", msp, "the source", &source.path)?;
+                keep_apart("the MSP's place", msp, "the source", &source.place)?;
             }
         }
         Membership::new(self.customers.iter().map(|customer| (&customer.id, &customer.accounts)))
@@ -394,17 +423,17 @@ impl Settings {
     }
 
     /// A target lies apart from every source, from the MSP's place, and from other customers' targets.
-    fn check_target(&self, customer: &ResolvedCustomer, folder: &Path) -> anyhow::Result<()> {
+    fn check_target(&self, customer: &ResolvedCustomer, place: &Place) -> anyhow::Result<()> {
         let target = format!("target of customer {}", customer.id);
         for source in &self.sources {
-            keep_apart(&target, folder, "the source", &source.path)?;
+            keep_apart(&target, place, "the source", &source.place)?;
         }
         if let Some(msp) = &self.msp {
-            keep_apart("the MSP's place", msp, &target, folder)?;
+            keep_apart("the MSP's place", msp, &target, place)?;
         }
         for other in self.customers.iter().take_while(|other| other.id != customer.id) {
-            for other_folder in other.target.folders().into_iter().filter(|other| *other != folder) {
-                keep_apart(&target, folder, &format!("target of customer {}", other.id), other_folder)?;
+            for theirs in other.target.places().into_iter().filter(|theirs| !is_same(theirs, place)) {
+                keep_apart(&target, place, &format!("target of customer {}", other.id), theirs)?;
             }
         }
         Ok(())
@@ -434,20 +463,14 @@ impl Settings {
             let there: Vec<&str> = self.sources.iter().map(|source| source.name.as_str()).collect();
             return Err(usage(format!("no source is called {only}; there are: {}", there.join(", "))));
         }
-        if !msp.is_dir() {
-            return Err(crate::exit::Failure {
-                code: crate::exit::NOT_FOUND,
-                message: format!(
-                    "the MSP's place {} isn't there; `apportion deliver` makes it",
-                    msp.display()
-                ),
-            }
-            .into());
+        if msp.is_missing_folder() {
+            let message = format!("the MSP's place {msp} isn't there; `apportion deliver` makes it");
+            return Err(crate::exit::Failure { code: crate::exit::NOT_FOUND, message }.into());
         }
         Ok(PeriodsRequest {
-            msp: Arc::new(Folder::new(msp)),
-            sources: self.sources.iter().map(SourceSetting::request).collect(),
-            customers: self.customers.iter().map(Customer::from).collect(),
+            msp: msp.open().map_err(RunError::from)?,
+            sources: self.source_requests()?,
+            customers: self.opened_customers()?,
             only,
         })
     }
@@ -460,19 +483,20 @@ impl Settings {
                 "no customer; give --accounts and --target, or a settings file with [[customer]]",
             ));
         }
-        if let Some(source) = sources.iter().find(|source| !source.path.exists()) {
+        let is_there = |source: &SourceSetting| source.place.folder().is_none_or(Path::exists);
+        if let Some(source) = sources.iter().find(|source| !is_there(source)) {
             return Err(crate::exit::Failure {
                 code: crate::exit::NOT_FOUND,
-                message: format!("source {} isn't there", source.path.display()),
+                message: format!("source {} isn't there", source.place),
             }
             .into());
         }
         let request = DeliverRequest {
-            sources: sources.iter().map(SourceSetting::request).collect(),
+            sources: self.source_requests()?,
             periods: self.periods.clone(),
-            customers: self.customers.iter().map(Customer::from).collect(),
+            customers: self.opened_customers()?,
             only: self.only.clone(),
-            msp: self.msp.as_ref().map(|msp| Arc::new(Folder::new(msp)) as Arc<dyn Bucket>),
+            msp: self.msp.as_ref().map(Place::open).transpose().map_err(RunError::from)?,
             mask_key: self.mask_key.as_ref().map(|setting| setting.key.clone()),
             spool: SpoolRequest { folder: self.spool.clone(), limit: self.spool_limit },
             threads: self.threads,
@@ -485,36 +509,67 @@ impl Settings {
     }
 }
 
+/// Linked accounts may share a place, also with another customer's; that their report ids differ is seen elsewhere.
+fn is_same(one: &Place, other: &Place) -> bool {
+    match (one, other) {
+        (Place::Folder(one), Place::Folder(other)) => one == other,
+        (Place::Store(one), Place::Store(other)) => one.url == other.url,
+        _ => false,
+    }
+}
+
+impl Settings {
+    /// The sources, opened.
+    pub(super) fn source_requests(&self) -> anyhow::Result<Vec<SourceRequest>> {
+        Ok(self
+            .sources
+            .iter()
+            .map(SourceSetting::request)
+            .collect::<Result<_, _>>()
+            .map_err(RunError::from)?)
+    }
+
+    /// The customers, with their targets opened.
+    pub(crate) fn opened_customers(&self) -> anyhow::Result<Vec<Customer>> {
+        let opened = self.customers.iter().map(ResolvedCustomer::opened);
+        Ok(opened.collect::<Result<_, _>>().map_err(RunError::from)?)
+    }
+}
+
 impl SourceSetting {
-    /// A folder as it is; a file as the one object of its folder.
-    pub(crate) fn request(&self) -> SourceRequest {
-        let (folder, object) = if self.path.is_file() {
-            let name = self.path.file_name().map(|name| name.to_string_lossy().into_owned());
-            (
-                self.path
-                    .parent()
-                    .filter(|folder| *folder != Path::new(""))
-                    .unwrap_or(Path::new("."))
-                    .to_owned(),
-                name,
-            )
-        } else {
-            (self.path.clone(), None)
+    /// A place as it is; a file as the one object of its folder.
+    pub(super) fn request(&self) -> Result<SourceRequest, StorageError> {
+        let file = self.place.folder().filter(|path| path.is_file());
+        let (place, object) = match file.and_then(|path| Some((path.parent()?, path.file_name()?))) {
+            Some((folder, name)) => {
+                let folder = if folder == Path::new("") { Path::new(".") } else { folder };
+                (Place::Folder(folder.to_owned()), Some(name.to_string_lossy().into_owned()))
+            }
+            None => (self.place.clone(), None),
         };
-        SourceRequest {
-            bucket: Arc::new(Folder::new(folder)),
+        Ok(SourceRequest {
+            bucket: place.open()?,
             name: self.name.clone(),
             named: self.named,
             report: self.report.clone(),
             object,
             kind: self.kind,
-        }
+        })
     }
 }
 
-impl From<&ResolvedCustomer> for Customer {
-    fn from(customer: &ResolvedCustomer) -> Self {
-        Self {
+/// The place that a flag names, besides any settings.
+pub(crate) fn place_of(url: &str, args: &StoreArgs) -> anyhow::Result<Place> {
+    let here = Path::new("");
+    let folders = Folders { copies: std::env::temp_dir(), cache: args.cache.clone() };
+    Stores::new(args, folders)?.place(url, here, &StoreEntry::default(), here)
+}
+
+impl ResolvedCustomer {
+    /// With the targets opened.
+    fn opened(&self) -> Result<Customer, StorageError> {
+        let customer = self;
+        Ok(Customer {
             routed: apportion_core::route::RoutedCustomer {
                 id: customer.id.clone(),
                 accounts: customer.accounts.clone(),
@@ -523,15 +578,7 @@ impl From<&ResolvedCustomer> for Customer {
             },
             name: customer.name.clone(),
             sharing: customer.sharing,
-            target: match &customer.target {
-                ResolvedTarget::One(folder) => Target::One(Arc::new(Folder::new(folder))),
-                ResolvedTarget::ByAccount(folders) => Target::ByAccount(
-                    folders
-                        .iter()
-                        .map(|(id, folder)| (id.clone(), Arc::new(Folder::new(folder)) as Arc<dyn Bucket>))
-                        .collect(),
-                ),
-            },
+            target: customer.target.open()?,
             layout: customer.layout,
             formats: customer.formats.clone(),
             header: customer.header,
@@ -542,6 +589,6 @@ impl From<&ResolvedCustomer> for Customer {
             order: customer.order,
             payer_kept: customer.payer_kept,
             faithful: customer.faithful,
-        }
+        })
     }
 }

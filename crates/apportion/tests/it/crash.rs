@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// The live exports of a tree: the manifest's key and its assembly.
-type LiveAssemblies = Vec<(String, String)>;
+pub type LiveAssemblies = Vec<(String, String)>;
 
 /// A place where an older delivery is live and a newer source lies ready.
 fn prepared(look: Look, place: &Path, rows: usize) {
@@ -29,7 +29,11 @@ fn everything(place: &Path) -> Tree {
 
 /// What a consumer makes of a target: follows each manifest to the last byte, and returns what is live.
 fn consume(target: &Path) -> LiveAssemblies {
-    let objects = tree(target);
+    consume_tree(&tree(target))
+}
+
+/// The same of a target that lies somewhere else.
+pub fn consume_tree(objects: &Tree) -> LiveAssemblies {
     let mut live = LiveAssemblies::new();
     for (key, bytes) in objects.iter().filter(|(key, _)| key.ends_with("-Manifest.json")) {
         let manifest: Value = serde_json::from_slice(bytes).unwrap();

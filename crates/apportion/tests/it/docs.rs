@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, clippy::disallowed_methods)]
 
 use crate::support::readers_python;
+use apportion_testkit::s3::TestS3;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -20,6 +21,9 @@ for row in table.fetchall():
     print(*row)
 ";
 
+/// The buckets that the pages name, with their owners.
+const BUCKETS: [(&str, &str); 2] = [("msp-apportion", "999900001111"), ("acme-eco", "111122223333")];
+
 #[test]
 fn what_the_pages_say_works() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
@@ -30,6 +34,8 @@ fn what_the_pages_say_works() {
     for page in &pages {
         let text = std::fs::read_to_string(page).unwrap();
         let folder = tempfile::tempdir().unwrap();
+        // The buckets of the pages, in an S3 of our own.
+        let server = TestS3::start(&BUCKETS);
         let name = page.strip_prefix(&root).unwrap().display().to_string();
         let mut printed = Some(String::new());
         for block in blocks(&text) {
@@ -48,7 +54,7 @@ fn what_the_pages_say_works() {
                     let mut all = String::new();
                     for line in commands_of(&block.text) {
                         commands += 1;
-                        match run(&line, folder.path()) {
+                        match run(&line, folder.path(), &server) {
                             Ok(output) => all.push_str(&output),
                             Err(problem) => problems.push(format!("{name}: {line}\n{problem}")),
                         }
@@ -114,7 +120,7 @@ fn commands_of(block: &str) -> Vec<String> {
 }
 
 /// Runs a line, and gives what it printed: stdout, then stderr.
-fn run(line: &str, folder: &Path) -> Result<String, String> {
+fn run(line: &str, folder: &Path, server: &TestS3) -> Result<String, String> {
     let wanted = line.rsplit_once("# exit ").map_or(0, |(_, code)| code.trim().parse::<i32>().unwrap());
     let program = Path::new(env!("CARGO_BIN_EXE_apportion")).parent().unwrap();
     let mut path = vec![program.to_owned()];
@@ -126,6 +132,7 @@ fn run(line: &str, folder: &Path) -> Result<String, String> {
             command.env_remove(name);
         }
     }
+    command.envs(server.environment());
     outcome(&command.output().unwrap(), wanted)
 }
 

@@ -13,12 +13,11 @@ use crate::read_back::{as_in_parquet, data_files, is_data, read};
 use crate::written_report::{Form, TIME, request, settings, target, write_report};
 use apportion_core::columns::{Contract, snake_name};
 use apportion_flow::run::{DeliverReport, State, Unwatched, deliver};
-use apportion_flow::storage::{Body, Bucket, Folder, ObjectInfo, Put, StorageError, Swap};
+use apportion_flow::storage::{Body, Bucket, Folder, ObjectInfo, Opened, Put, StorageError, Swap};
 use apportion_flow::write::Order;
 use apportion_model::Format;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -394,7 +393,7 @@ impl Bucket for Shuffled {
     fn read(&self, key: &str, limit: u64) -> Result<Option<Vec<u8>>, StorageError> {
         self.0.read(key, limit)
     }
-    fn open(&self, key: &str) -> Result<Option<File>, StorageError> {
+    fn open(&self, key: &str) -> Result<Option<Opened>, StorageError> {
         self.0.open(key)
     }
     fn put_new(&self, key: &str, body: Body<'_>) -> Result<Put, StorageError> {

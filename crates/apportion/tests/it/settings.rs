@@ -238,14 +238,17 @@ fn mistakes_in_flags() {
     refused_in(&place, &more(&["--unknown"]), &["--unknown", "--help"]);
     refused_in(
         &place,
-        &flags(&[&["--source", "s3://bucket/cur"], &accounts, &target]),
-        &["s3://bucket/cur", "only folders", "aws s3 sync"],
+        &flags(&[&["--source", "gs://bucket/cur"], &accounts, &target]),
+        &["gs://bucket/cur", "only folders and buckets", "s3://"],
     );
     refused_in(
         &place,
-        &flags(&[&source, &accounts, &["--target", "s3://bucket"]]),
-        &["s3://bucket", "only folders"],
+        &flags(&[&source, &accounts, &["--target", "s3://Bucket"]]),
+        &["s3://Bucket", "can't be a bucket's name"],
     );
+    let endpoint = ["--target", "s3://bucket", "--endpoint-url", "127.0.0.1:9000"];
+    refused_in(&place, &flags(&[&source, &accounts, &endpoint]), &["endpoint_url", "http://"]);
+    refused_in(&place, &flags(&[&source, &accounts, &target, &["--stall", "0"]]), &["stall", "1 to 3600"]);
     refused_in(&place, &flags(&[&source, &accounts, &["--target", ""]]), &["no target", "--target"]);
     refused_in(&place, &flags(&[&source, &["--accounts", ""], &target]), &["no accounts are listed"]);
     refused_in(

@@ -1,7 +1,6 @@
 //! A bucket that remembers what was done to it, and can do something of its own right after.
 
-use apportion_flow::storage::{Body, Bucket, Folder, ObjectInfo, Put, StorageError, Swap};
-use std::fs::File;
+use apportion_flow::storage::{Body, Bucket, Folder, ObjectInfo, Opened, Put, StorageError, Swap};
 use std::sync::{Arc, Mutex};
 
 /// What can be done to a bucket.
@@ -79,7 +78,7 @@ impl Bucket for Watched {
         self.did(Done::Read, key);
         result
     }
-    fn open(&self, key: &str) -> Result<Option<File>, StorageError> {
+    fn open(&self, key: &str) -> Result<Option<Opened>, StorageError> {
         let result = self.folder.open(key);
         self.did(Done::Open, key);
         result

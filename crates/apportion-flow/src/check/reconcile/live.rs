@@ -1,8 +1,8 @@
 use super::report::{ExportState, ReconcileZeros, ReconciledExport};
 use super::{ConfiguredExport, Findings, ReconcileRequest, describe, file_problem};
-use crate::storage::{Bucket, DocumentError, StorageError, find_document, read_document};
+use crate::storage::{Bucket, DocumentError, StorageError, find_document, read_document, read_manifest};
 use apportion_core::ledger::ToldTotals;
-use apportion_core::manifest::{OwnManifest, read_own};
+use apportion_core::manifest::OwnManifest;
 use apportion_core::mask::{Mask, MaskKey};
 use apportion_core::proof::{
     CUSTOMER_PROOF, CustomerProof, MasterExport, MasterPointer, MasterProof, ProofAccounts, ReasonTotals,
@@ -135,7 +135,7 @@ impl Looking<'_, '_> {
         let Some(bytes) = target.read(key, MANIFEST_LIMIT)? else {
             return Ok(Seen::of(ExportState::Nothing, "nothing is live yet; deliver again"));
         };
-        let manifest = match read_own(&bytes) {
+        let manifest = match read_manifest(target, &bytes) {
             Ok(manifest) => manifest,
             Err(error) => {
                 self.findings.say("manifest", key, error.to_string());

@@ -5,8 +5,7 @@ use super::{ExportKeys, Month, PeriodError, PeriodsRequest};
 use crate::catalog::{Live, live, live_proof, period_state};
 use crate::outcome::Kind;
 use crate::publish::{Commit, PublishError, commit, replace};
-use crate::storage::{Bucket, Swap};
-use apportion_core::manifest::read_own;
+use crate::storage::{Bucket, Swap, read_manifest};
 use apportion_core::proof::{
     CustomerProof, Decision, Generation, MasterEntry, MasterExport, MasterPointer, MasterProof, PeriodState,
     to_stored_json,
@@ -210,7 +209,7 @@ fn look(
     };
     let proof = target.read(&export.proof, 256 << 20)?;
     let proof: Option<CustomerProof> = proof.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-    let (Some(proof), Ok(manifest)) = (proof, read_own(&bytes)) else {
+    let (Some(proof), Ok(manifest)) = (proof, read_manifest(target, &bytes)) else {
         missing.push(format!("{place}/{}: it or its manifest isn't there or can't be read", export.proof));
         return Ok(None);
     };

@@ -102,7 +102,7 @@ pub(super) fn change(
         printer.note(&format!("nothing is to be changed; {}", stays()));
         return Ok(exit::OK);
     }
-    let run = RunArgs { period: args.period.clone(), ..RunArgs::default() };
+    let run = RunArgs { period: args.period.clone(), store: args.store.clone(), ..RunArgs::default() };
     let old = settings::resolve_text(&run, &file.path, file.text())?;
     let limit = match &args.accept_share {
         Some(text) => settings::accept_share_of(text)?,
@@ -181,7 +181,7 @@ fn compared(
         let months = months(request)?;
         request.periods = Some(months[months.len().saturating_sub(MONTHS)..].to_vec());
     }
-    let before: Vec<Customer> = old.customers.iter().map(Customer::from).collect();
+    let before: Vec<Customer> = old.opened_customers()?;
     compare(&before, request, progress)
 }
 
