@@ -16,7 +16,7 @@ pub mod run;
 pub mod source;
 pub mod split;
 pub mod storage;
-mod threads;
+pub mod threads;
 pub mod timings;
 pub mod write;
 mod zip_text;

@@ -3,14 +3,36 @@
 //! What comes in: a number of tasks, and what does one. What goes out: one result per task. What it must never do: let
 //! the number of threads, or which of them is faster, change a result.
 
+use crate::timings::{Meter, Stage};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Does tasks 0 to `tasks` - 1 on at most so many threads, this one among them. None if one of the others panicked.
-pub(crate) fn on_threads<R: Send>(
+/// The threads that a piece of work may take, and the stage that their time belongs to.
+#[derive(Clone)]
+pub struct Workers {
     threads: usize,
-    tasks: usize,
-    work: impl Fn(usize) -> R + Sync,
-) -> Option<Vec<R>> {
+    stage: Stage,
+    meter: Meter,
+}
+
+impl Workers {
+    /// So many threads, whose time is taken if anybody asked for it.
+    pub fn new(threads: usize, stage: Stage, meter: &Meter) -> Self {
+        Self { threads, stage, meter: meter.clone() }
+    }
+
+    /// Does tasks 0 to `tasks` - 1. None if a thread panicked.
+    pub(crate) fn run<R: Send>(&self, tasks: usize, work: impl Fn(usize) -> R + Sync) -> Option<Vec<R>> {
+        on_threads(self.threads, tasks, |task| self.meter.time(self.stage, || work(task)))
+    }
+
+    /// Counts what they have handled.
+    pub(crate) fn count(&self, rows: u64, bytes: u64) {
+        self.meter.count(self.stage, rows, bytes);
+    }
+}
+
+/// Does tasks 0 to `tasks` - 1 on at most so many threads, this one among them. None if one of the others panicked.
+fn on_threads<R: Send>(threads: usize, tasks: usize, work: impl Fn(usize) -> R + Sync) -> Option<Vec<R>> {
     let next = AtomicUsize::new(0);
     let do_some = || {
         let mut done = Vec::new();

@@ -2,6 +2,8 @@ use super::file::{CheckError, Expected, check_stream, hex};
 use super::parquet::check_parquet_file;
 use crate::outcome::Kind;
 use crate::storage::{Bucket, StorageError, read_manifest};
+use crate::threads::Workers;
+use crate::timings::{Meter, Stage};
 use apportion_core::columns::{Contract, ExportColumn, HeaderStyle};
 use apportion_core::manifest::OwnManifest;
 use apportion_core::proof::{CustomerProof, ProofAccounts, ProofFile};
@@ -291,9 +293,10 @@ fn verify_files(
             rows_hash: said.and_then(|said| u128::from_str_radix(&said.rows_hash, 16).ok()),
             accounts: accounts.as_ref(),
         };
+        let alone = Workers::new(1, Stage::Check, &Meter::default());
         let checked = match manifest.format {
             Format::CsvGz => check_stream(key, file, &expected),
-            Format::Parquet => check_parquet_file(key, file, &manifest.columns, &expected, 1),
+            Format::Parquet => check_parquet_file(key, file, &manifest.columns, &expected, &alone),
         };
         match checked {
             Ok(checked) => {

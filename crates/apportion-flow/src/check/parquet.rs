@@ -1,6 +1,6 @@
 use super::file::{CheckError, Checked, Expected, compare};
 use crate::csv_gz::CsvGzError;
-use crate::threads::on_threads;
+use crate::threads::Workers;
 use apportion_core::columns::{ColumnType, ExportColumn, known};
 use apportion_core::csv::{self, LineColumn, lines_hash};
 use apportion_core::line_item::Texts;
@@ -30,7 +30,7 @@ const MOST_BYTES: u64 = 64 << 20;
 /// The code of a blank cell.
 const BLANK: u32 = u32::MAX;
 
-/// Decodes a finished Parquet file of the spool again, on so many threads, and compares it with what was handed over.
+/// Decodes a finished Parquet file of the spool again and compares it with what was handed over.
 ///
 /// # Errors
 /// The first thing that isn't as it must be.
@@ -38,12 +38,12 @@ pub fn check_parquet(
     path: &Path,
     columns: &[ExportColumn],
     expected: &Expected<'_>,
-    threads: usize,
+    workers: &Workers,
 ) -> Result<Checked, CheckError> {
     let name = path.display().to_string();
     let file = File::open(path)
         .map_err(|error| CheckError::Decode { file: name.clone(), source: CsvGzError::Io(error) })?;
-    check_parquet_file(&name, file, columns, expected, threads)
+    check_parquet_file(&name, file, columns, expected, workers)
 }
 
 /// The same for a file that is open.
@@ -52,7 +52,7 @@ pub(super) fn check_parquet_file(
     file: impl Read,
     columns: &[ExportColumn],
     expected: &Expected<'_>,
-    threads: usize,
+    workers: &Workers,
 ) -> Result<Checked, CheckError> {
     let wrong = |problem: String| CheckError::Parquet { file: name.to_owned(), problem };
     let mut data = Vec::new();
@@ -62,6 +62,7 @@ pub(super) fn check_parquet_file(
     if data.len() as u64 > MOST_BYTES {
         return Err(wrong(format!("it has more than {MOST_BYTES} bytes, as no file of ours has")));
     }
+    workers.count(expected.rows, data.len() as u64);
     let data = Bytes::from(data);
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
     let metadata = ArrowReaderMetadata::load(&data, options).map_err(|error| wrong(error.to_string()))?;
@@ -69,7 +70,7 @@ pub(super) fn check_parquet_file(
     let usage_account = &known().get(known().well_known().usage_account).name;
     let account = columns.iter().position(|column| column.name == *usage_account);
     let parts = parts_of(&metadata).map_err(|error| wrong(error.to_string()))?;
-    let found = on_threads(threads, parts.len() + 1, |task| {
+    let found = workers.run(parts.len() + 1, |task| {
         // The hash of the bytes is a task like the others.
         let Some(part) = task.checked_sub(1).and_then(|task| parts.get(task)) else {
             return Ok(Found::Sha256(Sha256::digest(&data).into()));

@@ -1,5 +1,6 @@
 use super::exports::Export;
 use crate::check::{CheckError, Checked, Expected, check_file, check_parquet};
+use crate::threads::Workers;
 use crate::write::SpooledFile;
 use apportion_core::columns::{Contract, ExportColumn, HeaderStyle};
 use apportion_model::Format;
@@ -41,16 +42,12 @@ impl Checker {
         }
     }
 
-    pub(super) fn check(&self, lane: usize, file: &SpooledFile) -> Result<Checked, CheckError> {
-        self.check_on(lane, file, 1)
-    }
-
-    /// Checks a file on so many threads, if its format can be.
-    pub(super) fn check_on(
+    /// Checks a file; if its format can be checked in parts, on all of these threads.
+    pub(super) fn check(
         &self,
         lane: usize,
         file: &SpooledFile,
-        threads: usize,
+        workers: &Workers,
     ) -> Result<Checked, CheckError> {
         let Some(export) = self.exports.get(lane) else {
             let expected = expected(file, self.unassigned_titles.clone(), None);
@@ -60,7 +57,7 @@ impl Checker {
         let columns = export.columns.get().map_or(&[][..], Vec::as_slice);
         match export.format {
             Format::Parquet => {
-                check_parquet(&file.path, columns, &expected(file, Vec::new(), accounts), threads)
+                check_parquet(&file.path, columns, &expected(file, Vec::new(), accounts), workers)
             }
             Format::CsvGz => {
                 let titles = columns.iter().map(|column| column.title(export.header).to_owned());

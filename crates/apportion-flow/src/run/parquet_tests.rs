@@ -1,6 +1,8 @@
 //! Random rows wait, become Parquet and are checked: whatever batches they came in, on any number of threads.
 
 use crate::check::{CheckError, Expected, check_parquet};
+use crate::threads::Workers;
+use crate::timings::{Meter, Stage};
 use crate::write::{Order, SpooledFile, WaitedRows, WaitingLane, write_parquet};
 use apportion_core::columns::{Contract, known};
 use apportion_core::line_item::{Batch, Cells, OtherColumn, Texts};
@@ -92,12 +94,17 @@ fn waited(draw: &mut Draw, columns: &[Vec<Vec<u8>>], contract: Contract, path: &
     lane.finish(&mut |_| Ok(())).unwrap()
 }
 
+fn workers(threads: usize) -> Workers {
+    Workers::new(threads, Stage::Parquet, &Meter::default())
+}
+
 fn written(waited: &WaitedRows, order: Order, folder: &Path, threads: usize) -> (Vec<SpooledFile>, String) {
     let mut files = Vec::new();
-    let told = write_parquet::<crate::write::WriteError>(waited, order, folder, threads, &mut |file| {
-        files.push(file);
-        Ok(())
-    });
+    let told =
+        write_parquet::<crate::write::WriteError>(waited, order, folder, &workers(threads), &mut |file| {
+            files.push(file);
+            Ok(())
+        });
     (files, format!("{:?}", told.unwrap()))
 }
 
@@ -124,7 +131,8 @@ fn the_same_bytes_from_any_batches_and_threads_and_they_hold_the_rows() {
                     rows_hash: Some(hash),
                     accounts: Some(&own),
                 };
-                let check = |expected| check_parquet(&file.path, &waited.columns, &expected, threads);
+                let check =
+                    |expected| check_parquet(&file.path, &waited.columns, &expected, &workers(threads));
                 let checked = check(expected(file.rows, file.rows_hash)).unwrap();
                 assert_eq!(checked.bytes, file.bytes);
                 let other = check(expected(file.rows, file.rows_hash.wrapping_add(1)));
@@ -150,7 +158,7 @@ fn an_account_that_is_not_ones_own_is_found_in_its_row() {
     let own: HashSet<Vec<u8>> = [b"111122223333".to_vec()].into();
     let (rows, rows_hash) = (files[0].rows, Some(files[0].rows_hash));
     let expected = Expected { header: Vec::new(), rows, rows_hash, accounts: Some(&own) };
-    let stray = check_parquet(&files[0].path, &waited.columns, &expected, 2);
+    let stray = check_parquet(&files[0].path, &waited.columns, &expected, &workers(2));
     assert!(
         matches!(&stray, Err(CheckError::Stray { row: 18_001, account, .. }) if account == "999900001111"),
         "{stray:?}"

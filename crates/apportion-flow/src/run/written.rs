@@ -9,6 +9,7 @@ use crate::source::FoundDelivery;
 use crate::source::{Observations, Pin, Reader, SourceError, Wanted};
 use crate::split::{Splitter, Watch};
 use crate::storage::Bucket;
+use crate::threads::Workers;
 use crate::timings::{Meter, Stage};
 use crate::write::{
     Buffers, Gzip, Kernel, Level, Order, Packed, Packer, Packing, Spool, SpooledFile, UnassignedLane,
@@ -397,7 +398,8 @@ impl<'p, 'e, 'r, 's> Writing<'p, 'e, 'r, 's> {
         let (checker, meter) = (Arc::clone(&self.checker), self.pass.watcher.meter());
         self.packer.run(Box::new(move || {
             meter.count(Stage::Check, file.rows, file.bytes);
-            let checked = meter.time(Stage::Check, || checker.check(lane, &file));
+            let alone = Workers::new(1, Stage::Check, &Meter::default());
+            let checked = meter.time(Stage::Check, || checker.check(lane, &file, &alone));
             CheckedFile { lane, file, checked }
         }))?;
         Ok(())
@@ -492,10 +494,12 @@ impl<'p, 'e, 'r, 's> Writing<'p, 'e, 'r, 's> {
         self.checker.set_columns(place, rows.columns.clone());
         if export.format == Format::Parquet {
             let (order, folder) = (export.customer.order, spool.folder(place).to_owned());
-            let threads = self.pass.request.threads;
-            let told = write_parquet::<RunError>(&rows, order, &folder, threads, &mut |file| {
+            let (threads, meter) = (self.pass.request.threads, self.pass.watcher.meter());
+            let workers = Workers::new(threads, Stage::Parquet, &meter);
+            let checkers = Workers::new(threads, Stage::Check, &meter);
+            let told = write_parquet::<RunError>(&rows, order, &folder, &workers, &mut |file| {
                 self.spool.as_mut().map_or(Ok(()), |spool| spool.reserve(file.bytes))?;
-                let checked = self.checker.check_on(place, &file, threads)?;
+                let checked = self.checker.check(place, &file, &checkers)?;
                 self.put(place, &file, &checked)
             })?;
             self.written[place].representation = told;

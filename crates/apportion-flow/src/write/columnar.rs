@@ -5,7 +5,7 @@ use super::spool::SpooledFile;
 use super::waited::{Group, WaitedRows};
 use super::window::WINDOW_ROWS;
 use crate::plant::{self, Plant, strikes};
-use crate::threads::on_threads;
+use crate::threads::Workers;
 use apportion_core::columns::ColumnType;
 use apportion_core::csv::{LineColumn, lines_hash};
 use apportion_core::money::DifferenceSum;
@@ -36,7 +36,7 @@ const HASHED_ROWS: usize = 8192;
 /// What the files say wrote them; no version, because two versions that write the same bytes are to write the same bytes.
 const CREATED_BY: &str = "apportion";
 
-/// Writes the rows of an export as Parquet files, on so many threads. `done` gets each as soon as it is finished, so that
+/// Writes the rows of an export as Parquet files. `done` gets each as soon as it is finished, so that
 /// no more than one has to wait; what they can't hold comes back.
 ///
 /// # Errors
@@ -45,11 +45,11 @@ pub fn write_parquet<E: From<WriteError>>(
     rows: &WaitedRows,
     order: Order,
     folder: &Path,
-    threads: usize,
+    workers: &Workers,
     done: &mut dyn FnMut(SpooledFile) -> Result<(), E>,
 ) -> Result<Vec<Representation>, E> {
     std::fs::create_dir_all(folder).map_err(|source| io_error(folder, "making the folder", source))?;
-    let mut writer = FilesWriter::new(rows, folder, threads)?;
+    let mut writer = FilesWriter::new(rows, folder, workers)?;
     let mut groups = rows.groups()?;
     while let Some(group) = groups.next(GROUP_ROWS, GROUP_BYTES)? {
         writer.write_group(&group, order)?.into_iter().try_for_each(&mut *done)?;
@@ -81,7 +81,7 @@ fn schema_of<'a>(
 struct FilesWriter<'a> {
     rows: &'a WaitedRows,
     folder: &'a Path,
-    threads: usize,
+    workers: &'a Workers,
     schema: SchemaDescriptor,
     told: Vec<(DifferenceSum, u64)>,
     open: Option<(SpooledFile, SerializedFileWriter<File>)>,
@@ -89,10 +89,10 @@ struct FilesWriter<'a> {
 }
 
 impl<'a> FilesWriter<'a> {
-    fn new(rows: &'a WaitedRows, folder: &'a Path, threads: usize) -> Result<Self, WriteError> {
+    fn new(rows: &'a WaitedRows, folder: &'a Path, workers: &'a Workers) -> Result<Self, WriteError> {
         let schema = schema_of(rows.columns.iter().map(|column| (column.name.as_str(), column.kind)))?;
         let told = vec![(DifferenceSum::default(), 0); rows.columns.len()];
-        Ok(Self { rows, folder, threads, schema, told, open: None, begun: 0 })
+        Ok(Self { rows, folder, workers, schema, told, open: None, begun: 0 })
     }
 
     /// Writes a row group; files that are finished with it come back.
@@ -126,7 +126,7 @@ impl<'a> FilesWriter<'a> {
     fn encode_group(&self, group: &Group<'_>, order: Order) -> Result<(Vec<Chunk>, u128), WriteError> {
         let order = group.in_order(order);
         let columns = self.rows.columns.len();
-        let chunks = on_threads(self.threads, columns, |place| {
+        let chunks = self.workers.run(columns, |place| {
             let kind = self.rows.columns.get(place).map_or(ColumnType::String, |column| column.kind);
             let filled = self.rows.filled.get(place).is_some_and(|filled| *filled);
             encode(group.column(place), kind, filled, &order, self.schema.column(place))
@@ -134,7 +134,7 @@ impl<'a> FilesWriter<'a> {
         let chunks = chunks.ok_or(WriteError::Thread)?.into_iter().collect::<Result<Vec<Chunk>, _>>()?;
         let lines: Vec<LineColumn<'_>> =
             chunks.iter().map(|chunk| LineColumn { codes: &chunk.codes, texts: &chunk.texts }).collect();
-        let hashes = on_threads(self.threads, group.rows.div_ceil(HASHED_ROWS), |part| {
+        let hashes = self.workers.run(group.rows.div_ceil(HASHED_ROWS), |part| {
             let from = part * HASHED_ROWS;
             lines_hash(&lines, from..(from + HASHED_ROWS).min(group.rows))
         });
@@ -164,6 +164,7 @@ impl<'a> FilesWriter<'a> {
         let mut file = writer.into_inner().map_err(|error| parquet_error(&info.path, error))?;
         file.flush().map_err(|source| io_error(&info.path, "writing", source))?;
         info.bytes = file.metadata().map_err(|source| io_error(&info.path, "looking at", source))?.len();
+        self.workers.count(info.rows, info.bytes);
         if strikes(Plant::WriteByte) {
             super::spool::spoil(&info.path);
         }

@@ -42,6 +42,37 @@ fn real(path: &Path) -> PathBuf {
     clean
 }
 
+/// Whether any two of these places have to be kept apart. Thousands are looked through at once: in the order of their
+/// names, what lies within a place comes right behind it. Only of the targets several may be one place, if it is the same
+/// word for word.
+pub(super) fn any_touch<'a>(
+    alone: impl Iterator<Item = &'a Place>,
+    targets: impl Iterator<Item = &'a Place>,
+) -> bool {
+    let site = |place: &Place| match place {
+        Place::Folder(path) => real(path),
+        Place::Store(store) => PathBuf::from(store.url.to_string()),
+    };
+    let places = alone.map(|place| (place, false)).chain(targets.map(|place| (place, true)));
+    let mut sites: Vec<(PathBuf, &Place, bool)> =
+        places.map(|(place, is_target)| (site(place), place, is_target)).collect();
+    sites.sort_by(|(left, ..), (right, ..)| left.cmp(right));
+    sites.windows(2).any(|pair| match pair {
+        [(left, one, true), (right, other, true)] if left == right => !is_same(one, other),
+        [(left, ..), (right, ..)] => right.starts_with(left),
+        _ => false,
+    })
+}
+
+/// Whether two places are the same word for word.
+pub(super) fn is_same(one: &Place, other: &Place) -> bool {
+    match (one, other) {
+        (Place::Folder(one), Place::Folder(other)) => one == other,
+        (Place::Store(one), Place::Store(other)) => one.url == other.url,
+        _ => false,
+    }
+}
+
 /// Refuses two places of which one lies in the other.
 pub(super) fn keep_apart(what: &str, one: &Place, other_what: &str, other: &Place) -> anyhow::Result<()> {
     let (within, contains, sort) = match (one, other) {
@@ -73,7 +104,12 @@ mod tests {
         let folder = |path: &str| Place::Folder(PathBuf::from(path));
         let apart =
             |one: &str, other: &str| keep_apart("target", &folder(one), "source", &folder(other)).is_ok();
+        let touch =
+            |paths: &[&str]| any_touch(paths.iter().map(|path| folder(path)).collect::<Vec<_>>().iter());
         assert!(apart("/a/b", "/a/c") && apart("/a/bc", "/a/b"));
+        assert!(!touch(&["/a/b", "/a/c", "/a/bc", "/a/c", "/b"]));
+        assert!(touch(&["/a/b", "/a/b c", "/x", "/a/b/c"]) && touch(&["/x", "/a/b", "/a/x/../b"]));
+        assert!(touch(&["/a/b", "/x", "/a/b"]) && touch(&["/x", "/a/b", "/a/b", "/a"]));
         assert!(
             !apart("/a/b", "/a/b/")
                 && !apart("/a/b/c", "/a/b")

@@ -1,6 +1,6 @@
 use super::customers::{Bases, ResolvedCustomer, parse_accounts};
 use super::file::{CustomerEntry, DeliverEntry, SettingsFile, SourceEntry, read_file, read_text};
-use super::paths::{folder_of, keep_apart};
+use super::paths::{any_touch, folder_of, is_same, keep_apart};
 use super::sizes::parse_size;
 use super::stores::{Place, StoreEntry, Stores};
 use crate::cli::{RunArgs, StoreArgs};
@@ -402,14 +402,10 @@ impl Settings {
                     customer.id
                 )));
             }
-            for place in customer.target.places() {
-                self.check_target(customer, place)?;
-            }
         }
-        if let Some(msp) = &self.msp {
-            for source in &self.sources {
-                keep_apart("the MSP's place", msp, "the source", &source.place)?;
-            }
+        let targets = self.customers.iter().flat_map(|customer| customer.target.places());
+        if any_touch(self.sources.iter().map(|source| &source.place).chain(&self.msp), targets) {
+            self.check_places()?;
         }
         Membership::new(self.customers.iter().map(|customer| (&customer.id, &customer.accounts)))
             .map_err(|error| usage(error.to_string()))?;
@@ -418,6 +414,21 @@ impl Settings {
         {
             let there: Vec<&str> = self.customers.iter().map(|customer| customer.id.as_str()).collect();
             return Err(usage(format!("no customer is called {only}; there are: {}", there.join(", "))));
+        }
+        Ok(())
+    }
+
+    /// Places that must lie apart do.
+    fn check_places(&self) -> anyhow::Result<()> {
+        for customer in &self.customers {
+            for place in customer.target.places() {
+                self.check_target(customer, place)?;
+            }
+        }
+        for (msp, source) in
+            self.msp.iter().flat_map(|msp| self.sources.iter().map(move |source| (msp, source)))
+        {
+            keep_apart("the MSP's place", msp, "the source", &source.place)?;
         }
         Ok(())
     }
@@ -506,15 +517,6 @@ impl Settings {
         // Not left to `deliver`: `config check` and `audit` refuse the same.
         request.check().map_err(|error| usage(error.to_string()))?;
         Ok(request)
-    }
-}
-
-/// Linked accounts may share a place, also with another customer's; that their report ids differ is seen elsewhere.
-fn is_same(one: &Place, other: &Place) -> bool {
-    match (one, other) {
-        (Place::Folder(one), Place::Folder(other)) => one == other,
-        (Place::Store(one), Place::Store(other)) => one.url == other.url,
-        _ => false,
     }
 }
 
