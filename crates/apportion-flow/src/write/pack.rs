@@ -42,7 +42,7 @@ impl Gzip {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Level {
-    /// Files about a third larger than by default, in less time.
+    /// Files some hundredths larger than by default, in a little less time.
     Fast,
     /// Most of what sorted rows give, in little time.
     Default,
