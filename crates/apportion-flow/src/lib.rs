@@ -7,6 +7,7 @@
 pub mod catalog;
 pub mod check;
 pub mod csv_gz;
+mod digest;
 pub mod garbage;
 pub mod maker;
 pub mod outcome;

@@ -25,6 +25,11 @@ impl Workers {
         on_threads(self.threads, tasks, |task| self.meter.time(self.stage, || work(task)))
     }
 
+    /// Does one piece of work on this thread.
+    pub(crate) fn time<R>(&self, work: impl FnOnce() -> R) -> R {
+        self.meter.time(self.stage, work)
+    }
+
     /// Counts what they have handled.
     pub(crate) fn count(&self, rows: u64, bytes: u64) {
         self.meter.count(self.stage, rows, bytes);

@@ -1,5 +1,6 @@
-use super::file::{CheckError, Expected, check_stream, hex};
+use super::file::{CheckError, Expected, check_stream};
 use super::parquet::check_parquet_file;
+use crate::digest::hex;
 use crate::outcome::Kind;
 use crate::storage::{Bucket, StorageError, read_manifest};
 use crate::threads::Workers;

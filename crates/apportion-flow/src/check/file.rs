@@ -123,11 +123,6 @@ impl CheckError {
     }
 }
 
-/// A hash as proofs write it.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 /// Decodes a finished csv.gz file of the spool again and compares it with what was handed over. `members` are the sizes of
 /// its gzip members. Text that isn't exactly as the contract has it is refused, too.
 ///

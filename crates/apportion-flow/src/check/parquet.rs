@@ -17,7 +17,7 @@ use parquet::errors::ParquetError;
 use sha2::{Digest, Sha256};
 use std::collections::HashSet;
 use std::fs::File;
-use std::io::{Read, Seek, Write as _};
+use std::io::{Read, Write as _};
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
@@ -62,7 +62,6 @@ pub(super) fn check_parquet_file(
     if data.len() as u64 > MOST_BYTES {
         return Err(wrong(format!("it has more than {MOST_BYTES} bytes, as no file of ours has")));
     }
-    workers.count(expected.rows, data.len() as u64);
     let data = Bytes::from(data);
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
     let metadata = ArrowReaderMetadata::load(&data, options).map_err(|error| wrong(error.to_string()))?;
@@ -275,22 +274,6 @@ impl Decoded {
             self.codes.push(met.1);
         }
     }
-}
-
-pub(super) fn hash(file: &mut (impl Read + Seek)) -> std::io::Result<([u8; 32], u64)> {
-    let mut hash = Sha256::new();
-    let mut buffer = vec![0; 1 << 18];
-    let mut bytes = 0;
-    loop {
-        let read = file.read(&mut buffer)?;
-        if read == 0 {
-            break;
-        }
-        hash.update(&buffer[..read]);
-        bytes += read as u64;
-    }
-    file.rewind()?;
-    Ok((hash.finalize().into(), bytes))
 }
 
 fn type_name(kind: &DataType) -> Option<ColumnType> {

@@ -1,6 +1,7 @@
-use super::file::{CheckError, hex};
-use super::parquet::{BATCH_ROWS, hash, push_cell};
+use super::file::CheckError;
+use super::parquet::{BATCH_ROWS, push_cell};
 use crate::csv_gz::{CsvGz, CsvGzError};
+use crate::digest::{hex, sha256_of};
 use crate::storage::Opened;
 use apportion_core::line_item::Block;
 use apportion_model::Format;
@@ -100,7 +101,7 @@ fn each_parquet_row(
     taker: &mut dyn TakesRows,
 ) -> Result<u64, CheckError> {
     let wrong = |problem: String| CheckError::Parquet { file: name.to_owned(), problem };
-    let (found, _) = hash(&mut file)
+    let (found, _) = sha256_of(&mut file)
         .map_err(|error| CheckError::Decode { file: name.to_owned(), source: CsvGzError::Io(error) })?;
     // First, so that the types of what follows are those that we write.
     compare_bytes(name, found, sha256)?;

@@ -42,16 +42,19 @@ impl Checker {
         }
     }
 
-    /// Checks a file; if its format can be checked in parts, on all of these threads.
+    /// Checks a file; if its format can be checked in parts, on all of these threads. Its time is theirs.
     pub(super) fn check(
         &self,
         lane: usize,
         file: &SpooledFile,
         workers: &Workers,
     ) -> Result<Checked, CheckError> {
+        workers.count(file.rows, file.bytes);
+        let csv_gz = |titles, accounts| {
+            workers.time(|| check_file(&file.path, &file.members, &expected(file, titles, accounts)))
+        };
         let Some(export) = self.exports.get(lane) else {
-            let expected = expected(file, self.unassigned_titles.clone(), None);
-            return check_file(&file.path, &file.members, &expected);
+            return csv_gz(self.unassigned_titles.clone(), None);
         };
         let accounts = export.own.as_ref();
         let columns = export.columns.get().map_or(&[][..], Vec::as_slice);
@@ -61,8 +64,7 @@ impl Checker {
             }
             Format::CsvGz => {
                 let titles = columns.iter().map(|column| column.title(export.header).to_owned());
-                let expected = expected(file, titles.collect(), accounts);
-                check_file(&file.path, &file.members, &expected)
+                csv_gz(titles.collect(), accounts)
             }
         }
     }

@@ -1,7 +1,8 @@
 use super::RunError;
 use super::request::{DeliverRequest, SourceRequest};
 use crate::catalog::{master_pointer, master_proof};
-use crate::source::{FoundDelivery, hex, payer_of};
+use crate::digest::hex;
+use crate::source::{FoundDelivery, payer_of};
 use apportion_core::proof::MasterProof;
 use apportion_model::{AccountId, ObjectKey};
 

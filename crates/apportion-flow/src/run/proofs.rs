@@ -1,6 +1,6 @@
 use super::exports::{Export, gzip, key_text, level, payer, privacy};
 use super::written::{Pass, Written};
-use crate::source::hex;
+use crate::digest::hex;
 use apportion_core::ledger::{Destination, KeyedTotals};
 use apportion_core::mask::Mask;
 use apportion_core::proof::{

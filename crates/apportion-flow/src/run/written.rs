@@ -4,6 +4,7 @@ use super::lanes::{Lane, packing_of};
 use super::request::{DeliverRequest, SourceRequest};
 use super::{RunError, Watcher};
 use crate::check::{CheckError, Checked};
+use crate::digest::hex;
 use crate::publish::put_data;
 use crate::source::FoundDelivery;
 use crate::source::{Observations, Pin, Reader, SourceError, Wanted};
@@ -397,9 +398,8 @@ impl<'p, 'e, 'r, 's> Writing<'p, 'e, 'r, 's> {
     fn check(&mut self, lane: usize, file: SpooledFile) -> Result<(), RunError> {
         let (checker, meter) = (Arc::clone(&self.checker), self.pass.watcher.meter());
         self.packer.run(Box::new(move || {
-            meter.count(Stage::Check, file.rows, file.bytes);
-            let alone = Workers::new(1, Stage::Check, &Meter::default());
-            let checked = meter.time(Stage::Check, || checker.check(lane, &file, &alone));
+            let alone = Workers::new(1, Stage::Check, &meter);
+            let checked = checker.check(lane, &file, &alone);
             CheckedFile { lane, file, checked }
         }))?;
         Ok(())
@@ -433,7 +433,7 @@ impl<'p, 'e, 'r, 's> Writing<'p, 'e, 'r, 's> {
         let said = ProofFile {
             key,
             bytes: checked.bytes,
-            sha256: crate::source::hex(&checked.sha256),
+            sha256: hex(&checked.sha256),
             rows: checked.rows,
             rows_hash: format!("{:032x}", checked.rows_hash),
         };

@@ -23,6 +23,5 @@ pub use discover::{Discovery, FoundDelivery, FoundReport, Refusal, discover, dis
 pub use error::SourceError;
 pub use loose::{months_of, refusal_of_loose};
 pub use observations::Observations;
-pub(crate) use pin::hex;
 pub use pin::{Pin, PinnedObject, hash_object, pin};
 pub use reader::{Reader, Wanted, payer_of};

@@ -1,9 +1,9 @@
 use super::discover::FoundDelivery;
 use super::error::SourceError;
 use super::parquet_file::ParquetFile;
+use crate::digest::{hex, sha256_of};
 use crate::storage::{Bucket, Opened};
 use sha2::{Digest, Sha256};
-use std::io::Read;
 
 /// One object of a delivery, in the version that is read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,20 +45,8 @@ pub fn hash_object(bucket: &dyn Bucket, key: &str) -> Result<Option<PinnedObject
 }
 
 fn hash_opened(bucket: &dyn Bucket, key: &str, mut file: Opened) -> Result<PinnedObject, SourceError> {
-    let mut hash = Sha256::new();
-    let mut buffer = vec![0; 1 << 18];
-    let mut bytes = 0;
-    loop {
-        let read = file
-            .read(&mut buffer)
-            .map_err(|source| SourceError::Io { object: format!("{}/{key}", bucket.place()), source })?;
-        if read == 0 {
-            break;
-        }
-        hash.update(&buffer[..read]);
-        bytes += read as u64;
-    }
-    let sha256 = hash.finalize().into();
+    let (sha256, bytes) = sha256_of(&mut file)
+        .map_err(|source| SourceError::Io { object: format!("{}/{key}", bucket.place()), source })?;
     file.remember_sha256(sha256);
     Ok(PinnedObject { key: key.to_owned(), bytes, sha256 })
 }
@@ -122,9 +110,4 @@ fn check_status(bucket: &dyn Bucket, key: &str) -> Result<(), SourceError> {
         }
     }
     Ok(())
-}
-
-/// Lower-case hex digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -16,7 +16,8 @@ pub use exam::{Exam, PARTS as EXAM_PARTS, examine};
 pub use folder::Folder;
 pub use opened::{Opened, Version};
 pub use store::{
-    Folders, Network, ObjectBucket, PlaceUrl, RoleOptions, Secret, StaticKeys, StoreOptions, Weather,
+    BucketOwner, Folders, Network, ObjectBucket, PlaceUrl, RoleOptions, Secret, StaticKeys, StoreOptions,
+    Weather,
 };
 
 use crate::outcome::{Kind, kind_of_io};

@@ -90,10 +90,14 @@ impl Window {
 
     #[cold]
     fn next_buffer(&mut self) {
-        let filled = std::mem::replace(&mut self.filling, self.buffers.take());
-        if !filled.is_empty() {
-            self.filled.push(filled);
-        }
+        let next = self.buffers.take();
+        self.set_aside(next);
+    }
+
+    /// What has been filled so far is whole; rows go on in the next buffer.
+    fn set_aside(&mut self, next: Vec<u8>) {
+        let filled = std::mem::replace(&mut self.filling, next);
+        self.filled.extend((filled.capacity() > 0).then_some(filled));
     }
 
     /// The buffer of the row that was begun.
@@ -151,27 +155,23 @@ impl Window {
 
     /// Moves the rows in memory to the end of a file that no other window uses: its own, or else a new one.
     pub(super) fn park(&mut self, new_file: impl FnOnce() -> PathBuf) -> Result<(), WriteError> {
-        let (path, _) = self.parked.get_or_insert_with(|| (new_file(), Vec::new()));
+        self.set_aside(Vec::new());
+        let (path, parked) = self.parked.get_or_insert_with(|| (new_file(), Vec::new()));
         let wrong =
             |source| WriteError::Io { path: path.display().to_string(), doing: "parking rows", source };
         plant::write_point();
         let mut file = OpenOptions::new().create(true).append(true).open(&*path).map_err(wrong)?;
-        let filling = std::mem::take(&mut self.filling);
-        self.filled.extend((filling.capacity() > 0).then_some(filling));
         for buffer in &self.filled {
             file.write_all(buffer).map_err(wrong)?;
         }
-        if let Some((_, parked)) = &mut self.parked {
-            parked.extend(self.filled.iter().map(Vec::len));
-        }
+        parked.extend(self.filled.iter().map(Vec::len));
         self.buffers.give(self.filled.drain(..));
         Ok(())
     }
 
     /// Brings all rows together in memory, the parked ones before the others.
     pub(super) fn gather(&mut self) -> Result<(), WriteError> {
-        let filling = std::mem::take(&mut self.filling);
-        self.filled.extend((filling.capacity() > 0).then_some(filling));
+        self.set_aside(Vec::new());
         let Some((path, parked)) = self.parked.take() else { return Ok(()) };
         let wrong = |source| WriteError::Io {
             path: path.display().to_string(),
@@ -242,8 +242,8 @@ impl Window {
 
 impl Drop for Window {
     fn drop(&mut self) {
-        let filling = std::mem::take(&mut self.filling);
-        self.buffers.give(self.filled.drain(..).chain([filling]));
+        self.set_aside(Vec::new());
+        self.buffers.give(self.filled.drain(..));
     }
 }
 

@@ -57,6 +57,17 @@ pub enum Fault {
     Redirected,
 }
 
+/// Faults that pass: whoever tries again comes through.
+pub const PASSING: [Fault; 7] = [
+    Fault::Before,
+    Fault::After,
+    Fault::Error,
+    Fault::ErrorAfter,
+    Fault::Truncated,
+    Fault::SlowDown,
+    Fault::ErrorInside,
+];
+
 /// Which fault strikes which call.
 type Strikes = Box<dyn Fn(&Call) -> Option<Fault> + Send + Sync>;
 

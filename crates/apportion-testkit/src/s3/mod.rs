@@ -12,7 +12,7 @@ mod machine;
 mod objects;
 mod sts;
 
-pub use faults::{Fault, Operation, seeded};
+pub use faults::{Fault, Operation, PASSING, seeded};
 pub use front::Call;
 pub use keys::Role;
 pub use machine::MACHINE_ROLE;

@@ -1,6 +1,6 @@
 use super::customers::{Bases, ResolvedCustomer, parse_accounts};
 use super::file::{CustomerEntry, DeliverEntry, SettingsFile, SourceEntry, read_file, read_text};
-use super::paths::{any_touch, folder_of, is_same, keep_apart};
+use super::paths::{Role, folder_of, keep_apart};
 use super::sizes::parse_size;
 use super::stores::{Place, StoreEntry, Stores};
 use crate::cli::{RunArgs, StoreArgs};
@@ -87,20 +87,14 @@ pub(crate) fn resolve_text(args: &RunArgs, path: &Path, text: &str) -> anyhow::R
 
 fn resolve_file(args: &RunArgs, path: Option<PathBuf>, file: SettingsFile) -> anyhow::Result<Settings> {
     let base = path.as_deref().and_then(Path::parent).unwrap_or(Path::new("")).to_owned();
-    let mut resolver = Resolver {
-        args,
-        file,
-        base,
-        origins: BTreeMap::new(),
-        stores: Stores::new(&args.store, Folders::default())?,
-    };
+    let mut resolver = Resolver { args, file, base, origins: BTreeMap::new() };
     let (spool, spool_limit) = resolver.spool()?;
     let folders = Folders { copies: spool.clone(), cache: resolver.cache()? };
-    resolver.stores = Stores::new(&args.store, folders)?;
-    let sources = resolver.sources()?;
-    let msp = resolver.msp()?;
+    let stores = Stores::new(&args.store, folders)?;
+    let sources = resolver.sources(&stores)?;
+    let msp = resolver.msp(&stores)?;
     let mask_key = resolver.mask_key()?;
-    let (customers, only) = resolver.customers()?;
+    let (customers, only) = resolver.customers(&stores)?;
     let settings = Settings {
         file: path,
         sources,
@@ -158,7 +152,6 @@ struct Resolver<'a> {
     /// What paths of the settings file are relative to.
     base: PathBuf,
     origins: BTreeMap<&'static str, Origin>,
-    stores: Arc<Stores>,
 }
 
 impl Resolver<'_> {
@@ -178,13 +171,19 @@ impl Resolver<'_> {
     }
 
     /// A place; what else is said of it is in the file, whoever named the place.
-    fn place(&self, url: &str, origin: &Origin, entry: &StoreEntry) -> anyhow::Result<Place> {
+    fn place(
+        &self,
+        url: &str,
+        origin: &Origin,
+        entry: &StoreEntry,
+        stores: &Arc<Stores>,
+    ) -> anyhow::Result<Place> {
         let base = if *origin == Origin::File { &self.base } else { Path::new("") };
-        self.stores.place(url, base, entry, &self.base)
+        stores.place(url, base, entry, &self.base)
     }
 
     /// The sources: the one that a flag names, or those of the file.
-    fn sources(&mut self) -> anyhow::Result<Vec<SourceSetting>> {
+    fn sources(&mut self, stores: &Arc<Stores>) -> anyhow::Result<Vec<SourceSetting>> {
         let entries = self.file.source.clone();
         let from_file = (!entries.is_empty()).then_some(());
         let Some((_, origin)) = self.pick("source", self.args.source.as_ref().map(|_| ()), from_file) else {
@@ -209,10 +208,15 @@ impl Resolver<'_> {
             };
             one.report = Some(report);
         }
-        chosen.into_iter().map(|entry| self.source(entry, &origin)).collect()
+        chosen.into_iter().map(|entry| self.source(entry, &origin, stores)).collect()
     }
 
-    fn source(&self, entry: SourceEntry, origin: &Origin) -> anyhow::Result<SourceSetting> {
+    fn source(
+        &self,
+        entry: SourceEntry,
+        origin: &Origin,
+        stores: &Arc<Stores>,
+    ) -> anyhow::Result<SourceSetting> {
         let name = entry.name.as_deref().map(SourceName::new).transpose();
         let name = name.map_err(|error| usage(format!("source: {error}")))?;
         let kind = match entry.kind.as_deref() {
@@ -225,7 +229,7 @@ impl Resolver<'_> {
             }
         };
         Ok(SourceSetting {
-            place: self.place(&entry.url, origin, &StoreEntry::from(&entry))?,
+            place: self.place(&entry.url, origin, &StoreEntry::from(&entry), stores)?,
             named: name.is_some(),
             name: name.unwrap_or_else(SourceName::unnamed),
             report: entry.report,
@@ -233,11 +237,11 @@ impl Resolver<'_> {
         })
     }
 
-    fn msp(&mut self) -> anyhow::Result<Option<Place>> {
+    fn msp(&mut self, stores: &Arc<Stores>) -> anyhow::Result<Option<Place>> {
         let from_file = self.file.msp.as_ref().and_then(|msp| msp.url.clone());
         let picked = self.pick("msp_target", self.args.msp_target.clone(), from_file);
         let entry = self.file.msp.as_ref().map(StoreEntry::from).unwrap_or_default();
-        picked.map(|(url, origin)| self.place(&url, &origin, &entry)).transpose()
+        picked.map(|(url, origin)| self.place(&url, &origin, &entry, stores)).transpose()
     }
 
     fn mask_key(&mut self) -> anyhow::Result<Option<MaskKeySetting>> {
@@ -262,7 +266,10 @@ impl Resolver<'_> {
     }
 
     /// The customers: those of the file, or the one that the flags describe.
-    fn customers(&mut self) -> anyhow::Result<(Vec<ResolvedCustomer>, Option<CustomerId>)> {
+    fn customers(
+        &mut self,
+        stores: &Arc<Stores>,
+    ) -> anyhow::Result<(Vec<ResolvedCustomer>, Option<CustomerId>)> {
         let args = self.args;
         let id_of = |text: &str| CustomerId::new(text).map_err(|error| usage(format!("--customer: {error}")));
         if let Some(accounts) = &args.accounts {
@@ -281,7 +288,7 @@ impl Resolver<'_> {
             self.override_with_flags(&mut entry);
             let here = Path::new("");
             let bases = Bases { url: here, file: here };
-            return Ok((vec![ResolvedCustomer::new(&entry, bases, &self.stores)?], None));
+            return Ok((vec![ResolvedCustomer::new(&entry, bases, stores)?], None));
         }
         let only = args.customer.as_deref().map(id_of).transpose()?;
         self.origins
@@ -297,7 +304,7 @@ impl Resolver<'_> {
                 }
             }
             let bases = Bases { url: base, file: &self.base };
-            customers.push(ResolvedCustomer::new(&entry, bases, &self.stores)?);
+            customers.push(ResolvedCustomer::new(&entry, bases, stores)?);
         }
         if args.target.is_some() && only.is_none() {
             return Err(usage("--target needs --accounts, or --customer to say whose target it is"));
@@ -403,10 +410,12 @@ impl Settings {
                 )));
             }
         }
-        let targets = self.customers.iter().flat_map(|customer| customer.target.places());
-        if any_touch(self.sources.iter().map(|source| &source.place).chain(&self.msp), targets) {
-            self.check_places()?;
-        }
+        let sources = self.sources.iter().map(|source| (Role::Source, &source.place));
+        let targets = self.customers.iter().enumerate().flat_map(|(position, customer)| {
+            let role = Role::Target(position, &customer.id);
+            customer.target.places().into_iter().map(move |place| (role, place))
+        });
+        keep_apart(sources.chain(self.msp.iter().map(|msp| (Role::Msp, msp))).chain(targets))?;
         Membership::new(self.customers.iter().map(|customer| (&customer.id, &customer.accounts)))
             .map_err(|error| usage(error.to_string()))?;
         if let Some(only) = &self.only
@@ -414,38 +423,6 @@ impl Settings {
         {
             let there: Vec<&str> = self.customers.iter().map(|customer| customer.id.as_str()).collect();
             return Err(usage(format!("no customer is called {only}; there are: {}", there.join(", "))));
-        }
-        Ok(())
-    }
-
-    /// Places that must lie apart do.
-    fn check_places(&self) -> anyhow::Result<()> {
-        for customer in &self.customers {
-            for place in customer.target.places() {
-                self.check_target(customer, place)?;
-            }
-        }
-        for (msp, source) in
-            self.msp.iter().flat_map(|msp| self.sources.iter().map(move |source| (msp, source)))
-        {
-            keep_apart("the MSP's place", msp, "the source", &source.place)?;
-        }
-        Ok(())
-    }
-
-    /// A target lies apart from every source, from the MSP's place, and from other customers' targets.
-    fn check_target(&self, customer: &ResolvedCustomer, place: &Place) -> anyhow::Result<()> {
-        let target = format!("target of customer {}", customer.id);
-        for source in &self.sources {
-            keep_apart(&target, place, "the source", &source.place)?;
-        }
-        if let Some(msp) = &self.msp {
-            keep_apart("the MSP's place", msp, &target, place)?;
-        }
-        for other in self.customers.iter().take_while(|other| other.id != customer.id) {
-            for theirs in other.target.places().into_iter().filter(|theirs| !is_same(theirs, place)) {
-                keep_apart(&target, place, &format!("target of customer {}", other.id), theirs)?;
-            }
         }
         Ok(())
     }
@@ -518,9 +495,7 @@ impl Settings {
         request.check().map_err(|error| usage(error.to_string()))?;
         Ok(request)
     }
-}
 
-impl Settings {
     /// The sources, opened.
     pub(super) fn source_requests(&self) -> anyhow::Result<Vec<SourceRequest>> {
         Ok(self
@@ -570,27 +545,26 @@ pub(crate) fn place_of(url: &str, args: &StoreArgs) -> anyhow::Result<Place> {
 impl ResolvedCustomer {
     /// With the targets opened.
     fn opened(&self) -> Result<Customer, StorageError> {
-        let customer = self;
         Ok(Customer {
             routed: apportion_core::route::RoutedCustomer {
-                id: customer.id.clone(),
-                accounts: customer.accounts.clone(),
-                withhold: customer.withhold.clone(),
-                carries_split_cost: customer.contract.carries_split_cost(),
+                id: self.id.clone(),
+                accounts: self.accounts.clone(),
+                withhold: self.withhold.clone(),
+                carries_split_cost: self.contract.carries_split_cost(),
             },
-            name: customer.name.clone(),
-            sharing: customer.sharing,
-            target: customer.target.open()?,
-            layout: customer.layout,
-            formats: customer.formats.clone(),
-            header: customer.header,
-            gzip: customer.gzip,
-            level: customer.level,
-            folder: customer.folder.clone(),
-            contract: customer.contract,
-            order: customer.order,
-            payer_kept: customer.payer_kept,
-            faithful: customer.faithful,
+            name: self.name.clone(),
+            sharing: self.sharing,
+            target: self.target.open()?,
+            layout: self.layout,
+            formats: self.formats.clone(),
+            header: self.header,
+            gzip: self.gzip,
+            level: self.level,
+            folder: self.folder.clone(),
+            contract: self.contract,
+            order: self.order,
+            payer_kept: self.payer_kept,
+            faithful: self.faithful,
         })
     }
 }

@@ -170,11 +170,6 @@ impl Stores {
             }
             Some(file) => Some(external_id(&base.join(file))?),
         };
-        if let Some(owner) = &entry.owner
-            && !(owner.len() == 12 && owner.bytes().all(|digit| digit.is_ascii_digit()))
-        {
-            return Err(format!("owner = {owner:?} isn't an account id of 12 digits"));
-        }
         Ok(StoreOptions {
             endpoint_url: self
                 .args
@@ -186,7 +181,7 @@ impl Stores {
             path_style: entry.path_style,
             profile: self.args.profile.clone().or(entry.profile),
             keys: None,
-            owner: entry.owner,
+            owner: entry.owner.as_deref().map(str::parse).transpose()?,
             role_arn: entry.role_arn,
             external_id,
             encryption: entry.encryption,

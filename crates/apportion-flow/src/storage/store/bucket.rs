@@ -1,8 +1,9 @@
 use super::copies::{Copies, LocalCopy, Origin};
 use super::network::Network;
 use super::remembered::Remembered;
-use super::upload::{New, digest};
+use super::upload::New;
 use super::wire::{BodyLimit, Trouble};
+use crate::digest::{hex, sha256_of};
 use crate::outcome::Kind;
 use crate::plant;
 use crate::storage::{Body, Bucket, ObjectInfo, Opened, Put, StorageError, Swap};
@@ -249,14 +250,15 @@ impl Bucket for ObjectBucket {
         let path = self.path(key)?;
         match body {
             Body::Bytes(bytes) => {
-                let (sha256, length) = digest(bytes).map_err(self.local(key, "hashing"))?;
-                self.put_whole(&New { key, path: &path, sha256: &sha256, bytes: length }, bytes.to_vec())
+                let (sha256, length) = sha256_of(bytes).map_err(self.local(key, "hashing"))?;
+                let new = New { key, path: &path, sha256: &hex(&sha256), bytes: length };
+                self.put_whole(&new, bytes.to_vec())
             }
             Body::File(from) => {
                 const DOING: &str = "reading the spooled file of";
                 let open = || File::open(from).map_err(self.local(key, DOING));
-                let (sha256, length) = digest(open()?).map_err(self.local(key, DOING))?;
-                let new = New { key, path: &path, sha256: &sha256, bytes: length };
+                let (sha256, length) = sha256_of(open()?).map_err(self.local(key, DOING))?;
+                let new = New { key, path: &path, sha256: &hex(&sha256), bytes: length };
                 if length > self.part_bytes {
                     return self.put_parts(&new, open()?);
                 }

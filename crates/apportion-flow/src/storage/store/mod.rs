@@ -17,6 +17,6 @@ mod wire;
 pub use bucket::ObjectBucket;
 pub use credentials::{Secret, StaticKeys};
 pub use network::{Folders, Network, Weather};
-pub use open::{PlaceUrl, RoleOptions, StoreOptions};
+pub use open::{BucketOwner, PlaceUrl, RoleOptions, StoreOptions};
 
 pub(super) use copies::LocalCopy;

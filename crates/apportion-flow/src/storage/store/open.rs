@@ -85,7 +85,7 @@ pub struct StoreOptions {
     /// Keys instead of a profile's.
     pub keys: Option<StaticKeys>,
     /// The account that must own the bucket: sent, signed, with every request.
-    pub owner: Option<String>,
+    pub owner: Option<BucketOwner>,
     /// The role that is taken for this place.
     pub role_arn: Option<String>,
     /// What the role's trust policy asks for.
@@ -94,6 +94,20 @@ pub struct StoreOptions {
     pub encryption: Option<String>,
     /// Whether whoever asks pays.
     pub requester_pays: bool,
+}
+
+/// The account that owns a bucket, as requests say it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BucketOwner(HeaderValue);
+
+impl FromStr for BucketOwner {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let is_account = text.len() == 12 && text.bytes().all(|digit| digit.is_ascii_digit());
+        let header = HeaderValue::from_str(text).ok().filter(|_| is_account);
+        header.map(Self).ok_or_else(|| format!("owner = {text:?} isn't an account id of 12 digits"))
+    }
 }
 
 /// A role for one place.
@@ -167,7 +181,6 @@ impl ObjectBucket {
         };
         let chain = network.chain(options.profile.clone(), options.region.clone(), options.keys.clone());
         let region = network.wait(chain.region()).unwrap_or_else(|| "us-east-1".to_owned());
-        let owner = options.owner.as_deref().map(owner_header).transpose().map_err(wrong)?;
         let credentials: Arc<dyn Credentials> = match RoleOptions::new(options, url) {
             Some(role) => Arc::new(TakenRole::new(chain, role)),
             None => chain,
@@ -177,7 +190,7 @@ impl ObjectBucket {
             budget: Budget::new(PLACE_TRIES),
             credentials,
             region: region.clone(),
-            owner,
+            owner: options.owner.clone().map(|owner| owner.0),
             requester_pays: options.requester_pays,
             given_up: OnceLock::new(),
         };
@@ -214,12 +227,6 @@ impl ObjectBucket {
         let (place, bucket) = (url.to_string(), url.bucket.clone());
         Ok(Self::new(Arc::clone(network), Arc::new(store), place, bucket, prefix, remembered))
     }
-}
-
-fn owner_header(owner: &str) -> Result<HeaderValue, String> {
-    let is_account = owner.len() == 12 && owner.bytes().all(|digit| digit.is_ascii_digit());
-    let header = HeaderValue::from_str(owner).ok().filter(|_| is_account);
-    header.ok_or_else(|| format!("owner = {owner:?} isn't an account id of 12 digits"))
 }
 
 /// The library wants the bucket's name in the endpoint, where it isn't in the path.
@@ -283,12 +290,20 @@ mod tests {
     }
 
     #[test]
+    fn an_owner_is_an_account() {
+        for (text, is_good) in
+            [("111122223333", true), ("acme", false), ("11112222333", false), ("11112222333\u{665}", false)]
+        {
+            assert_eq!(text.parse::<BucketOwner>().is_ok(), is_good, "{text}");
+        }
+    }
+
+    #[test]
     fn an_endpoint_has_the_bucket_where_it_belongs() {
         assert_eq!(endpoint_of("http://127.0.0.1:9000/", "acme", true).unwrap(), "http://127.0.0.1:9000");
         assert_eq!(endpoint_of("https://s3.example", "acme", false).unwrap(), "https://acme.s3.example");
         for bad in ["127.0.0.1:9000", "ftp://host", "http://", "http://key:secret@host"] {
             assert!(endpoint_of(bad, "acme", true).is_err(), "{bad}");
         }
-        assert!(owner_header("111122223333").is_ok() && owner_header("acme").is_err());
     }
 }

@@ -1,3 +1,4 @@
+use crate::digest::hex;
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
@@ -26,8 +27,7 @@ impl Remembered {
     pub(super) fn load(folder: Option<&Path>, endpoint: &str, bucket: &str) -> Self {
         let Some(folder) = folder else { return Self::default() };
         // Buckets of two hosts may have one name.
-        let host: String =
-            Sha256::digest(endpoint).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        let host = hex(&Sha256::digest(endpoint)[..8]);
         let file = folder.join(format!("versions-{bucket}-{host}.jsonl"));
         let mut text = String::new();
         let opened = File::open(&file).map(|file| file.take(MOST_BYTES + 1));
@@ -61,10 +61,6 @@ impl Remembered {
         let opened = OpenOptions::new().create(true).append(true).open(file);
         let _ = opened.and_then(|mut file| file.write_all(format!("{line}\n").as_bytes()));
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn read_line(line: &str) -> Option<(Version, [u8; 32])> {

@@ -1,40 +1,17 @@
 use super::bucket::ObjectBucket;
+use crate::digest::{hex, sha256_of};
 use crate::plant;
 use crate::storage::{Put, StorageError};
 use object_store::path::Path;
 use object_store::{Attribute, Attributes, GetOptions, PutMode, PutMultipartOptions, PutOptions, PutPayload};
-use sha2::{Digest, Sha256};
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::Read;
 use std::time::Duration;
 
 /// Under which name an object's SHA-256 travels with it: stores tell no checksum of the whole by themselves.
 const SHA256: &str = "sha256";
 /// How often it is looked again whether an object that is said to be there is.
 const LOOKS: u32 = 5;
-
-/// SHA-256 of what a reader holds, and how many bytes that is.
-pub(super) fn digest(mut from: impl Read) -> io::Result<(String, u64)> {
-    let mut hash = Sha256::new();
-    let mut buffer = vec![0; 1 << 18];
-    let mut bytes = 0;
-    loop {
-        let read = match from.read(&mut buffer) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            read => read?,
-        };
-        if read == 0 {
-            break;
-        }
-        hash.update(buffer.get(..read).unwrap_or_default());
-        bytes += read as u64;
-    }
-    Ok((hex(&hash.finalize()), bytes))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
 
 fn attributes(sha256: &str) -> Attributes {
     [(Attribute::Metadata(SHA256.into()), sha256.to_owned())].into_iter().collect()
@@ -142,7 +119,7 @@ impl ObjectBucket {
     /// The hash of an object that didn't bring one along.
     fn content_digest(&self, new: &New<'_>) -> Result<Option<String>, StorageError> {
         let Some(opened) = self.open_path(new.key, new.path)? else { return Ok(None) };
-        let (sha256, _) = digest(opened).map_err(self.local(new.key, "comparing"))?;
-        Ok(Some(sha256))
+        let (sha256, _) = sha256_of(opened).map_err(self.local(new.key, "comparing"))?;
+        Ok(Some(hex(&sha256)))
     }
 }
