@@ -8,6 +8,7 @@ pub mod columns;
 pub mod csv;
 pub mod ledger;
 pub mod line_item;
+pub mod log;
 pub mod manifest;
 pub mod map;
 pub mod mask;

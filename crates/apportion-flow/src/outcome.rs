@@ -13,6 +13,8 @@ pub enum Kind {
     SourceMoved,
     /// There is nothing where something was named.
     NotFound,
+    /// Another run is at work on the same.
+    Held,
     /// Credentials or permissions don't suffice.
     Permission,
     /// A limit is exceeded, or input can't be trusted.

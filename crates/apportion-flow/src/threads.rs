@@ -6,6 +6,9 @@
 use crate::timings::{Meter, Stage};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+/// Questions that wait for an answer at once.
+const WAITING: usize = 16;
+
 /// The threads that a piece of work may take, and the stage that their time belongs to.
 #[derive(Clone)]
 pub struct Workers {
@@ -18,6 +21,11 @@ impl Workers {
     /// So many threads, whose time is taken if anybody asked for it.
     pub fn new(threads: usize, stage: Stage, meter: &Meter) -> Self {
         Self { threads, stage, meter: meter.clone() }
+    }
+
+    /// Threads for work that mostly waits for places to answer, however many processors there are.
+    pub(crate) fn waiting(stage: Stage, meter: &Meter) -> Self {
+        Self::new(WAITING, stage, meter)
     }
 
     /// Does tasks 0 to `tasks` - 1. None if a thread panicked.

@@ -80,6 +80,17 @@ pub enum ObjectKey<'a> {
         /// The month.
         period: BillingPeriod,
     },
+    /// Who is working on a month; mutable, in the MSP's place only.
+    Lease {
+        /// The source's name.
+        source: &'a SourceName,
+        /// The month.
+        period: BillingPeriod,
+    },
+    /// An entry of the delivery log, counted from 1, in the MSP's place only.
+    LogEntry(u64),
+    /// Names the newest entry of the delivery log; mutable, in the MSP's place only.
+    LogHead,
 }
 
 /// The folder of one assembly.
@@ -123,6 +134,9 @@ impl fmt::Display for ObjectKey<'_> {
                 write!(f, "proofs/{source}/{period}-MasterPointer.json")
             }
             Self::PeriodState { source, period } => write!(f, "states/{source}/{period}-State.json"),
+            Self::Lease { source, period } => write!(f, "leases/{source}/{period}-Lease.json"),
+            Self::LogEntry(number) => write!(f, "log/{number:010}.json"),
+            Self::LogHead => f.write_str("log/head.json"),
         }
     }
 }
@@ -144,6 +158,11 @@ impl ObjectKey<'_> {
         let source = SourceName::new(source).ok()?;
         let period = BillingPeriod::parse(name.strip_suffix("-MasterPointer.json")?).ok()?;
         Some((source, period))
+    }
+
+    /// Whether a key of the MSP's place tells of runs, and so differs from run to run: a lease, or the delivery log.
+    pub fn tells_of_runs(key: &str) -> bool {
+        key.starts_with("leases/") || key.starts_with("log/")
     }
 
     /// Checks that a key which somebody else wrote stays inside the place it is read from.

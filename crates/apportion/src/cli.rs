@@ -9,7 +9,7 @@ use std::path::PathBuf;
 #[command(name = "apportion", version, max_term_width = 110, arg_required_else_help = true)]
 #[command(
     after_help = "Start with `apportion demo`. Exit codes: 0 ok, 1 failed, 2 usage or settings, 3 partial, \
-4 doesn't balance, 5 source not ready, 10 not found, 12 permission, 13 limit or hostile input, 14 store too weak, 130/143 interrupted."
+4 doesn't balance, 5 source not ready, 10 not found, 11 another run is at work, 12 permission, 13 limit or hostile input, 14 store too weak, 130/143 interrupted."
 )]
 pub(crate) struct Cli {
     #[command(flatten)]
@@ -161,6 +161,9 @@ pub(crate) struct RunArgs {
     /// Memory to stay within, as 512MiB; with less, rows wait in the spool [default: 512MiB]
     #[arg(long, env = "APPORTION_MEMORY", value_name = "SIZE")]
     pub(crate) memory: Option<String>,
+    /// Wait for another run that is at work on the same month, instead of ending with 11
+    #[arg(long, env = "APPORTION_WAIT")]
+    pub(crate) wait: bool,
     /// Show what each stage has cost: processor time, line items and bytes per second
     #[arg(long, env = "APPORTION_TIMINGS")]
     pub(crate) timings: bool,
@@ -435,6 +438,8 @@ pub(crate) enum PeriodsCommand {
     Unlock(PeriodsMonthArgs),
     /// Say what two deliveries of a month differ in: rows that came and went, and their money
     Diff(PeriodsDiffArgs),
+    /// Who delivered what to whom, from the log in the MSP's place, whose chain is checked on the way
+    Log(PeriodsPlaceArgs),
     /// Put every export of a month back to an older delivery, and lock the month
     Rollback(PeriodsRollbackArgs),
 }

@@ -19,6 +19,8 @@ pub(crate) const UNBALANCED: u8 = 4;
 pub(crate) const SOURCE_MOVED: u8 = 5;
 /// Not found.
 pub(crate) const NOT_FOUND: u8 = 10;
+/// Another run holds the lease.
+pub(crate) const HELD: u8 = 11;
 /// Credentials or permission.
 pub(crate) const PERMISSION: u8 = 12;
 /// A limit is exceeded, or input can't be trusted.
@@ -65,6 +67,7 @@ pub(crate) fn code_of_settled_kind(kind: Kind) -> u8 {
         Kind::Unbalanced => UNBALANCED,
         Kind::SourceMoved => SOURCE_MOVED,
         Kind::NotFound => NOT_FOUND,
+        Kind::Held => HELD,
         Kind::Permission => PERMISSION,
         Kind::Limit => LIMIT,
         Kind::StoreTooWeak => STORE_TOO_WEAK,

@@ -7,6 +7,7 @@ mod cli;
 mod clock;
 mod commands;
 mod exit;
+mod operator;
 mod printer;
 mod progress;
 mod settings;

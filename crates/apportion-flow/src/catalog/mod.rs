@@ -148,6 +148,9 @@ pub fn set_period_state(
     if seen.bytes.as_ref() == Some(&new) {
         return Ok(Swap::Done);
     }
+    if let Some(seen) = &seen.bytes {
+        msp.prove_conditions(key, seen)?;
+    }
     Ok(msp.swap(key, seen.bytes.as_deref(), &new)?)
 }
 

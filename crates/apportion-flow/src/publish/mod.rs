@@ -81,6 +81,8 @@ pub struct Commit<'a> {
     pub seen: Option<&'a [u8]>,
     /// Its new bytes.
     pub bytes: &'a [u8],
+    /// The key of the assembly's own manifest, which is there already and has the same bytes.
+    pub assembly_manifest: &'a str,
     /// The key of its generation.
     pub generation_key: &'a str,
     /// The generation it stands for.
@@ -90,8 +92,9 @@ pub struct Commit<'a> {
 /// Makes a manifest the live one: the commit of an export.
 ///
 /// # Errors
-/// Somebody else's manifest in its place, or a target that fails.
+/// Somebody else's manifest in its place, a store that would not have minded it, or a target that fails.
 pub fn commit(target: &dyn Bucket, commit: &Commit<'_>) -> Result<(), PublishError> {
+    target.prove_conditions(commit.assembly_manifest, commit.bytes)?;
     let mut text = serde_json::to_vec(commit.generation).unwrap_or_default();
     text.push(b'\n');
     let raced = || PublishError::Raced { place: target.place(), manifest: commit.manifest.to_owned() };

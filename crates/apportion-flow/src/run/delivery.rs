@@ -1,13 +1,16 @@
 use super::exports::{Delivered, Export, exports_of};
 use super::held::{Held, held};
+use super::lease::{self, Lease, Seen};
 use super::publishing::{commit_all, put_proofs, re_pin};
 use super::report::{CustomerReport, PeriodReport, State, UnassignedReport};
-use super::request::{DeliverRequest, SourceRequest};
+use super::request::{DeliverRequest, SourceRequest, SpoolRequest};
 use super::written::{Pass, Written, write};
 use super::{RunError, Watcher};
 use crate::catalog::{Standing, assembly_id, live_proof, master_pointer, master_proof};
 use crate::source::{FoundDelivery, Observations, Pin, pin};
+use crate::threads::Workers;
 use crate::timings::Stage;
+use crate::write::Spool;
 use apportion_core::columns::{ExportColumn, drift};
 use apportion_core::ledger::{Destination, LedgerKey, TotalsJson};
 use apportion_core::money::{ExactSum, Number};
@@ -48,31 +51,36 @@ pub(super) fn run(
     watcher: &dyn Watcher,
 ) -> Result<PeriodReport, RunError> {
     let period = delivery.period;
+    let begun = Seen::of(request, source, period)?;
     watcher.stage(&format!("{}: pinning", period.month_text()), None);
     let meter = watcher.meter();
     let pin = meter.time(Stage::Pin, || pin(source.bucket.as_ref(), delivery))?;
     let source_bytes = pin.data().iter().map(|object| object.bytes).sum();
     meter.count(Stage::Pin, 0, source_bytes);
     let mut observations = Observations::default();
-    let mut exports = exports_of(&Delivered { request, source, delivery, pin: &pin }, &mut observations)?;
+    let mut exports =
+        exports_of(&Delivered { request, source, delivery, pin: &pin, meter: &meter }, &mut observations)?;
     let delivery_id = delivery_id(source, &pin, &exports);
     let pass = Pass { request, source, delivery, pin: &pin, period, delivery_id: &delivery_id, watcher };
     let mut wanted = exports.iter().filter(|export| export.wanted).peekable();
     if wanted.peek().is_some() && wanted.all(Export::is_older) {
         // A copy that lags behind: nothing of it goes anywhere, so nothing of it is read.
-        return Ok(unchanged(&pass, report, &exports, State::Failed));
+        return unchanged(&pass, report, &exports, State::Failed);
     }
     let held = held(&pass, &exports)?;
     if let Some(held) = held.as_ref().filter(|held| !request.dry_run || !held.differs()) {
-        return Ok(left(&pass, report, &exports, held));
+        return left(&pass, report, &exports, held);
     }
     if !request.dry_run && is_done(&pass, &exports)? {
-        return Ok(unchanged(&pass, report, &exports, State::Unchanged));
+        return unchanged(&pass, report, &exports, State::Unchanged);
     }
     let doing = if request.dry_run { "reading" } else { "splitting" };
     watcher.stage(&format!("{}: {doing}", period.month_text()), Some(source_bytes));
     meter.count(Stage::Read, 0, source_bytes);
-    let written = write(&pass, &mut exports)?;
+    let spool = spool_of(&pass, exports.len())?;
+    // Until the manifests have moved.
+    let _lease = lease_of(&pass, begun, spool.as_ref())?;
+    let written = write(&pass, &mut exports, spool)?;
     let imbalances = written.ledger.imbalances(&written.keys);
     if !imbalances.is_empty() {
         return Err(RunError::Unbalanced { period, imbalances });
@@ -86,22 +94,37 @@ pub(super) fn run(
         return Ok(PeriodReport {
             lock,
             drift,
-            ..report_of(&pass, report, &exports, &written, state, texts)
+            ..report_of(&pass, report, &exports, &written, state, texts)?
         });
     }
     watcher.stage(&format!("{}: publishing", period.month_text()), None);
-    let master = meter.time(Stage::Publish, || put_proofs(&pass, report, &mut exports, &written, &texts))?;
+    let master = put_proofs(&pass, report, &mut exports, &written, &texts)?;
     re_pin(&pass)?;
     if watcher.interrupted() {
         return Err(RunError::Interrupted);
     }
     // Locked while this run was reading: no manifest has moved, and none moves now.
     if let Some(held) = self::held(&pass, &exports)? {
-        return Ok(left(&pass, report, &exports, &held));
+        return left(&pass, report, &exports, &held);
     }
-    meter.time(Stage::Publish, || commit_all(&pass, &mut exports, &written, master.as_deref()))?;
-    let report = report_of(&pass, report, &exports, &written, State::Delivered, texts);
+    commit_all(&pass, &mut exports, &written, master.as_deref())?;
+    let report = report_of(&pass, report, &exports, &written, State::Delivered, texts)?;
     Ok(PeriodReport { master_proof: master, drift, ..report })
+}
+
+/// A folder for what waits, for each export's lane and the unassigned line items'; none where nothing is written.
+fn spool_of(pass: &Pass<'_>, exports: usize) -> Result<Option<Spool>, RunError> {
+    let SpoolRequest { folder, limit } = &pass.request.spool;
+    let spool = (!pass.request.dry_run).then(|| Spool::new(folder, pass.delivery_id, *limit, exports + 1));
+    Ok(spool.transpose()?)
+}
+
+/// The lease on the month, unless somebody else has it.
+fn lease_of(pass: &Pass<'_>, begun: Option<Seen>, spool: Option<&Spool>) -> Result<Option<Lease>, RunError> {
+    let (Some(msp), Some(operator)) = (&pass.request.msp, &pass.request.operator) else { return Ok(None) };
+    let (Some(begun), Some(spool)) = (begun, spool) else { return Ok(None) };
+    let key = ObjectKey::Lease { source: &pass.source.name, period: pass.period }.to_string();
+    lease::take(msp, &key, operator, spool.root(), &begun).map(Some)
 }
 
 /// The id of the whole delivery: the source's version, every export's id, and this program's version, because the
@@ -172,12 +195,12 @@ fn report_of(
     written: &Written,
     state: State,
     observations: Vec<String>,
-) -> PeriodReport {
-    let customers = exports
-        .iter()
+) -> Result<PeriodReport, RunError> {
+    let customers = customer_reports(pass, exports, state)?
+        .into_iter()
+        .zip(exports)
         .enumerate()
-        .map(|(place, export)| {
-            let mut customer = customer_report(export, state);
+        .map(|(place, (mut customer, export))| {
             if let Some(totals) = written.ledger.get(export.destination(place)) {
                 customer.rows = totals.rows();
                 customer.unblended_cost = as_text(totals.unblended_by_currency(&written.keys));
@@ -210,14 +233,14 @@ fn report_of(
         })
         .collect();
     let source = written.ledger.source();
-    PeriodReport {
+    Ok(PeriodReport {
         source_rows: source.rows(),
         source_unblended_cost: as_text(source.unblended_by_currency(&written.keys)),
         customers,
         unassigned,
         observations,
         ..empty_report(pass, report)
-    }
+    })
 }
 
 /// The names of columns that another list doesn't have.
@@ -242,26 +265,35 @@ fn drift_of(pass: &Pass<'_>, written: &Written) -> Result<Vec<String>, RunError>
 }
 
 /// A month that is locked.
-fn left(pass: &Pass<'_>, report: &str, exports: &[Export<'_>], held: &Held) -> PeriodReport {
-    PeriodReport {
+fn left(
+    pass: &Pass<'_>,
+    report: &str,
+    exports: &[Export<'_>],
+    held: &Held,
+) -> Result<PeriodReport, RunError> {
+    Ok(PeriodReport {
         lock: Some(held.report(pass)),
         observations: held.texts(pass).into_iter().collect(),
-        ..unchanged(pass, report, exports, held.state())
-    }
+        ..unchanged(pass, report, exports, held.state())?
+    })
 }
 
 /// Nothing was read: what is live tells the numbers.
-fn unchanged(pass: &Pass<'_>, report: &str, exports: &[Export<'_>], state: State) -> PeriodReport {
-    let customers = exports
-        .iter()
-        .map(|export| {
-            let mut customer = customer_report(export, state);
+fn unchanged(
+    pass: &Pass<'_>,
+    report: &str,
+    exports: &[Export<'_>],
+    state: State,
+) -> Result<PeriodReport, RunError> {
+    let customers = customer_reports(pass, exports, state)?
+        .into_iter()
+        .map(|mut customer| {
             customer.rows = customer.rows_before.unwrap_or(0);
             customer.unblended_cost = customer.unblended_cost_before.clone();
             customer
         })
         .collect();
-    PeriodReport { customers, ..empty_report(pass, report) }
+    Ok(PeriodReport { customers, ..empty_report(pass, report) })
 }
 
 fn empty_report(pass: &Pass<'_>, report: &str) -> PeriodReport {
@@ -280,6 +312,18 @@ fn empty_report(pass: &Pass<'_>, report: &str) -> PeriodReport {
         observations: Vec::new(),
         drift: Vec::new(),
     }
+}
+
+/// What there is to tell of each export before its own numbers are known.
+fn customer_reports(
+    pass: &Pass<'_>,
+    exports: &[Export<'_>],
+    otherwise: State,
+) -> Result<Vec<CustomerReport>, RunError> {
+    let workers = Workers::waiting(Stage::Publish, &pass.watcher.meter());
+    let report = |place: usize| exports.get(place).map(|export| customer_report(export, otherwise));
+    let reports = workers.run(exports.len(), report).ok_or(RunError::Thread)?;
+    Ok(reports.into_iter().flatten().collect())
 }
 
 fn customer_report(export: &Export<'_>, otherwise: State) -> CustomerReport {

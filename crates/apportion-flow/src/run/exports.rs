@@ -1,10 +1,12 @@
 use super::RunError;
 use super::payers::told_payers;
 use super::request::{Customer, DeliverRequest, PlannedExport, SourceRequest};
-use crate::catalog::{self, Live, Standing, assembly_id};
+use crate::catalog::{self, CatalogError, Live, Standing, assembly_id};
 use crate::source::{self, FoundDelivery, Observations, Pin};
 use crate::split::Lanes;
 use crate::storage::Bucket;
+use crate::threads::Workers;
+use crate::timings::{Meter, Stage};
 use apportion_core::columns::Contract;
 use apportion_core::ledger::Destination;
 use apportion_core::mask::{Mask, MaskKey};
@@ -105,6 +107,7 @@ pub(super) struct Delivered<'a> {
     pub(super) source: &'a SourceRequest,
     pub(super) delivery: &'a FoundDelivery,
     pub(super) pin: &'a Pin,
+    pub(super) meter: &'a Meter,
 }
 
 /// All exports of a delivery.
@@ -112,7 +115,7 @@ pub(super) fn exports_of<'a>(
     delivered: &Delivered<'a>,
     observations: &mut Observations,
 ) -> Result<Vec<Export<'a>>, RunError> {
-    let Delivered { request, source, delivery, pin } = *delivered;
+    let Delivered { request, source, delivery, pin, meter } = *delivered;
     let period = delivery.period;
     let mut exports: Vec<Export<'a>> = Vec::new();
     let mut payer = None;
@@ -156,13 +159,25 @@ pub(super) fn exports_of<'a>(
                 failure: None,
             };
             export.assembly = identify(&export, &pin.version, request.mask_key.as_ref());
-            if wanted {
-                export.look(pin);
-            }
             exports.push(export);
         }
     }
+    look_at_all(&mut exports, pin, meter)?;
     Ok(exports)
+}
+
+/// Looks at what is live of each export that is wanted; a target that can't be read fails its customer alone.
+fn look_at_all(exports: &mut [Export<'_>], pin: &Pin, meter: &Meter) -> Result<(), RunError> {
+    let looks = Workers::waiting(Stage::Pin, meter).run(exports.len(), |place| {
+        let export = exports.get(place).filter(|export| export.wanted)?;
+        Some(catalog::live(export.target.as_ref(), &export.manifest_key(), &export.generation_key()))
+    });
+    for (export, look) in exports.iter_mut().zip(looks.ok_or(RunError::Thread)?) {
+        if let Some(live) = look {
+            export.take_look(live, pin);
+        }
+    }
+    Ok(())
 }
 
 /// The payer that the live export's folder is called after, if that export was made of this very source and the
@@ -172,7 +187,7 @@ fn told_folder(
     customer: &Customer,
     planned: &PlannedExport,
 ) -> Result<Option<AccountId>, RunError> {
-    let Delivered { request, source, delivery, pin } = *delivered;
+    let Delivered { request, source, delivery, pin, .. } = *delivered;
     let version = &pin.version;
     let told = told_payers(request, source, delivery, |proof| proof.source_version == *version)?;
     let [payer] = told.as_slice() else { return Ok(None) };
@@ -233,14 +248,18 @@ impl Export<'_> {
         self.wanted && self.failure.is_none() && self.standing == Standing::New
     }
 
+    /// Whether it was to be written, and failed.
+    pub(super) fn was_tried(&self) -> bool {
+        self.wanted && self.failure.is_some() && self.standing == Standing::New
+    }
+
     /// Whether it is refused because a newer source is live.
     pub(super) fn is_older(&self) -> bool {
         matches!(self.failure, Some(RunError::Older { .. }))
     }
 
-    /// What is live in the target. A target that can't be read fails this customer alone.
-    fn look(&mut self, pin: &Pin) {
-        match catalog::live(self.target.as_ref(), &self.manifest_key(), &self.generation_key()) {
+    fn take_look(&mut self, live: Result<Live, CatalogError>, pin: &Pin) {
+        match live {
             Err(error) => self.failure = Some(error.into()),
             Ok(live) => {
                 let source = Generation { generation: pin.generation, source_version: pin.version.clone() };

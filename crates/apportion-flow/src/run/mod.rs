@@ -10,22 +10,26 @@ mod delivery;
 mod exports;
 mod held;
 mod lanes;
+mod lease;
+mod log;
 #[cfg(test)]
 mod parquet_tests;
 mod payers;
 pub mod periods;
 mod proofs;
 mod publishing;
+mod putting;
 mod report;
 mod request;
 mod written;
 
+pub use log::{Log, LogError, read_log};
 pub use report::{
     CustomerReport, DeliverReport, LockReport, PeriodReport, RefusedPeriod, State, UnassignedReport,
 };
 pub use request::{
-    Customer, DeliverRequest, PlannedExport, RequestError, Sharing, SourceKindWanted, SourceRequest,
-    SpoolRequest, Target,
+    Customer, DeliverRequest, Operator, PlannedExport, RequestError, Sharing, SourceKindWanted,
+    SourceRequest, SpoolRequest, Target,
 };
 
 use self::payers::payers_of;
@@ -122,6 +126,27 @@ pub enum RunError {
         /// The month.
         period: BillingPeriod,
     },
+    /// The delivery log can't be written.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// Another run is at work on the same month.
+    #[error(
+        "{holder} is delivering the same month, so nothing was done here. Wait for it with --wait, or run again later; if that run has died, its lease is over in {seconds} seconds at the latest"
+    )]
+    Held {
+        /// Who.
+        holder: String,
+        /// When the lease is over at the latest, if he says nothing more.
+        seconds: u64,
+    },
+    /// Another run has been at work on the same month, again and again.
+    #[error("another run was at work on the same month meanwhile; run again")]
+    Overtaken,
+    /// A thread panicked.
+    #[error(
+        "a thread ended early, which is a fault of apportion's. What is live is whole; run again, and tell its makers"
+    )]
+    Thread,
     /// Somebody asked to stop.
     #[error(
         "interrupted. Nothing of the unfinished period was published, the last exports are untouched; run the same command again to go on"
@@ -163,6 +188,13 @@ impl RunError {
             Self::Period(error) => error.kind(),
             Self::Unbalanced { .. } => Kind::Unbalanced,
             Self::Older { .. } => Kind::SourceMoved,
+            Self::Log(error) => match error {
+                LogError::Storage(error) => error.kind(),
+                LogError::Problem { .. } => Kind::Limit,
+                LogError::Raced { .. } => Kind::Failed,
+            },
+            Self::Held { .. } | Self::Overtaken => Kind::Held,
+            Self::Thread => Kind::Failed,
             Self::Interrupted => Kind::Interrupted,
         }
     }
@@ -287,6 +319,14 @@ fn deliver_period(
                 let (report, _) = choose_report(source)?;
                 delivery =
                     chosen_deliveries(Some(&[delivery.period]), source, &report)?.pop().unwrap_or(delivery);
+            }
+            // What it did is to be looked at, and mostly nothing is left to do.
+            Err(RunError::Overtaken) if attempt < ATTEMPTS => attempt += 1,
+            Err(RunError::Held { holder, .. })
+                if request.operator.as_ref().is_some_and(|operator| operator.wait) =>
+            {
+                watcher.stage(&format!("{}: waiting for {holder}", delivery.period.month_text()), None);
+                lease::wait_until_free(request, source, delivery.period, watcher)?;
             }
             other => return other,
         }

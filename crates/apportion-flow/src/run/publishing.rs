@@ -1,5 +1,6 @@
 use super::RunError;
 use super::exports::Export;
+use super::log::{Entry, append};
 use super::proofs::{customer_proof, master_proof};
 use super::request::Target;
 use super::written::{Pass, Written};
@@ -8,6 +9,9 @@ use crate::plant::{Plant, strikes};
 use crate::publish::{Commit, PublishError, commit, put_small, replace};
 use crate::source::{SourceError, hash_object};
 use crate::storage::{Bucket, Swap};
+use crate::threads::Workers;
+use crate::timings::{Meter, Stage};
+use apportion_core::log::{Action, LoggedExport};
 use apportion_core::manifest::{OwnManifest, write_own};
 use apportion_core::proof::{Generation, MasterEntry, MasterPointer, to_stored_json};
 use apportion_model::ObjectKey;
@@ -34,22 +38,22 @@ pub(super) fn put_proofs(
     written: &Written,
     observations: &[String],
 ) -> Result<Option<String>, RunError> {
-    for place in 0..exports.len() {
-        if !exports[place].is_written() {
-            continue;
-        }
-        let first = exports.iter().position(|other| other.customer_place == exports[place].customer_place);
-        let proof = customer_proof(pass, &exports[place], place, first == Some(place), written);
-        let key = exports[place].proof_key();
-        if let Err(error) = put_small(exports[place].target.as_ref(), &key, &to_stored_json(&proof)) {
-            exports[place].fail(error);
-        }
-    }
+    let meter = pass.watcher.meter();
+    on_each(exports, &meter, |exports, place| {
+        let export = &exports[place];
+        let first = exports.iter().position(|other| other.customer_place == export.customer_place);
+        let proof = customer_proof(pass, export, place, first == Some(place), written);
+        put_small(export.target.as_ref(), &export.proof_key(), &to_stored_json(&proof))?;
+        Ok(())
+    })?;
     let Some(msp) = &pass.request.msp else { return Ok(None) };
     let proof = master_proof(pass, report, exports, written, observations.to_vec());
     let source = &pass.source.name;
     let key = ObjectKey::MasterProof { source, period: pass.period, delivery: pass.delivery_id }.to_string();
-    put_small(msp.as_ref(), &key, &to_stored_json(&proof))?;
+    let bytes = to_stored_json(&proof);
+    meter.time(Stage::Publish, || put_small(msp.as_ref(), &key, &bytes))?;
+    // Before the pointer is swapped there.
+    msp.prove_conditions(&key, &bytes)?;
     Ok(Some(key))
 }
 
@@ -63,18 +67,38 @@ pub(super) fn re_pin(pass: &Pass<'_>) -> Result<(), RunError> {
     Err(SourceError::Moved { object: pinned.key.clone() }.into())
 }
 
-/// Moves the manifests, one customer after another, and last the MSP's pointer.
+/// Does something for each export that is written, several at once. Where it fails, that export has failed.
+fn on_each(
+    exports: &mut [Export<'_>],
+    meter: &Meter,
+    work: impl Fn(&[Export<'_>], usize) -> Result<(), PublishError> + Sync,
+) -> Result<(), RunError> {
+    let done = Workers::waiting(Stage::Publish, meter).run(exports.len(), |place| {
+        exports.get(place).filter(|export| export.is_written()).map_or(Ok(()), |_| work(exports, place))
+    });
+    for (export, done) in exports.iter_mut().zip(done.ok_or(RunError::Thread)?) {
+        if let Err(error) = done {
+            export.fail(error);
+        }
+    }
+    Ok(())
+}
+
+/// Moves the manifests, and last the MSP's pointer.
 pub(super) fn commit_all(
     pass: &Pass<'_>,
     exports: &mut [Export<'_>],
     written: &Written,
     master: Option<&str>,
 ) -> Result<(), RunError> {
+    log(pass, exports, Action::Deliver, |export| export.is_written())?;
     let generation = Generation { generation: pass.pin.generation, source_version: pass.pin.version.clone() };
-    for (place, export) in exports.iter_mut().enumerate().filter(|(_, export)| export.is_written()) {
-        if let Err(error) = commit_export(pass, export, written, place, &generation) {
-            export.fail(error);
-        }
+    let meter = pass.watcher.meter();
+    on_each(exports, &meter, |exports, place| {
+        commit_export(pass, &exports[place], written, place, &generation)
+    })?;
+    if exports.iter().any(Export::was_tried) {
+        log(pass, exports, Action::NotDelivered, |export| export.was_tried())?;
     }
     let (Some(msp), Some(proof)) = (&pass.request.msp, master) else { return Ok(()) };
     if exports.iter().any(Export::is_older) {
@@ -89,6 +113,31 @@ pub(super) fn commit_all(
         return Err(PublishError::Raced { place: msp.place(), manifest: key }.into());
     }
     Ok(())
+}
+
+/// Writes into the MSP's log what is about to move, or what couldn't be moved.
+fn log(
+    pass: &Pass<'_>,
+    exports: &[Export<'_>],
+    action: Action,
+    which: fn(&Export<'_>) -> bool,
+) -> Result<(), RunError> {
+    let (Some(msp), Some(operator)) = (&pass.request.msp, &pass.request.operator) else { return Ok(()) };
+    let logged = |export: &Export<'_>| LoggedExport {
+        customer: export.customer.routed.id.clone(),
+        report_id: export.report.clone(),
+        assembly_id: export.assembly.clone(),
+        target: export.target.place(),
+    };
+    let entry = Entry {
+        action,
+        source: &pass.source.name,
+        period: pass.period,
+        delivery: pass.delivery_id,
+        reason: None,
+        exports: exports.iter().filter(|export| which(export)).map(logged).collect(),
+    };
+    Ok(append(msp.as_ref(), operator, entry)?)
 }
 
 fn commit_export(
@@ -127,13 +176,15 @@ fn commit_export(
             return swap_blindly(elsewhere.as_ref(), &export.manifest_key(), &bytes);
         }
     }
-    put_small(target, &ObjectKey::AssemblyManifest(export.place()).to_string(), &bytes)?;
+    let assembly_manifest = ObjectKey::AssemblyManifest(export.place()).to_string();
+    put_small(target, &assembly_manifest, &bytes)?;
     commit(
         target,
         &Commit {
             manifest: &export.manifest_key(),
             seen: export.live.bytes.as_deref(),
             bytes: &bytes,
+            assembly_manifest: &assembly_manifest,
             generation_key: &export.generation_key(),
             generation,
         },

@@ -133,6 +133,32 @@ pub struct DeliverRequest {
     pub memory: u64,
     /// Nothing is written.
     pub dry_run: bool,
+    /// Who runs it, for lease and log in the MSP's place; without one there is neither.
+    pub operator: Option<Operator>,
+}
+
+/// Who runs something, on which machine, at what time.
+#[derive(Clone)]
+pub struct Operator {
+    /// For people, as `ann@msp-1 (process 4711)`.
+    pub name: String,
+    /// The machine's name.
+    pub machine: String,
+    /// Wait for another run that is at work on the same, instead of ending.
+    pub wait: bool,
+    /// The time of day, in milliseconds since 1970. It decides no delivered byte.
+    pub clock: Arc<dyn Fn() -> i64 + Send + Sync>,
+}
+
+impl Operator {
+    pub(super) fn now(&self) -> i64 {
+        (self.clock)()
+    }
+
+    /// Now, as log entries write it.
+    pub(super) fn at(&self) -> String {
+        apportion_core::log::at(self.now())
+    }
 }
 
 /// A request that contradicts itself: a mistake of the settings.

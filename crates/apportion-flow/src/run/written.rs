@@ -1,15 +1,14 @@
 use super::checker::Checker;
 use super::exports::{Export, lanes_of};
 use super::lanes::{Lane, packing_of};
+use super::putting::{Gone, Leaving, Putter};
 use super::request::{DeliverRequest, SourceRequest};
 use super::{RunError, Watcher};
 use crate::check::{CheckError, Checked};
 use crate::digest::hex;
-use crate::publish::put_data;
 use crate::source::FoundDelivery;
 use crate::source::{Observations, Pin, Reader, SourceError, Wanted};
 use crate::split::{Splitter, Watch};
-use crate::storage::Bucket;
 use crate::threads::Workers;
 use crate::timings::{Meter, Stage};
 use crate::write::{
@@ -65,13 +64,21 @@ pub(super) struct Pass<'a> {
 /// half as well, however much memory there is.
 const WAITING_PART: u64 = 2;
 const WORKING_BYTES: u64 = 64 << 20;
+/// More than the header of a file takes, compressed.
+const HEADER_ROOM: u64 = 64 << 10;
 /// The part of the memory that texts which rows share may take.
 const SHARED_PART: u64 = 16;
+/// The part of the memory that files may take while they are put.
+const PUTTING_PART: u64 = 8;
 
 type ReadEnd = (Observations, BTreeMap<String, u64>);
 
 /// Reads, splits, writes, checks and puts, in one pass.
-pub(super) fn write(pass: &Pass<'_>, exports: &mut [Export<'_>]) -> Result<Written, RunError> {
+pub(super) fn write(
+    pass: &Pass<'_>,
+    exports: &mut [Export<'_>],
+    spool: Option<Spool>,
+) -> Result<Written, RunError> {
     let request = pass.request;
     let with_msp = request.msp.is_some() && !request.dry_run;
     let other = exports.iter().any(|export| export.is_written() && export.customer.contract != Contract::Eco);
@@ -96,7 +103,9 @@ pub(super) fn write(pass: &Pass<'_>, exports: &mut [Export<'_>]) -> Result<Writt
         let lanes = exports.len() + 1;
         let meter = pass.watcher.meter();
         let packer = Packer::new(scope, request.threads, lanes, &meter);
-        let mut writing = Writing::new(pass, exports, packer, with_msp.then_some(source_columns))?;
+        let putter = Putter::new(scope, request.memory / PUTTING_PART, &meter);
+        let mut writing =
+            Writing::new(pass, exports, (packer, putter), spool, with_msp.then_some(source_columns))?;
         let mut splitter = splitter;
         let read = if request.threads > 1 {
             let (sender, batches) = sync_channel(BATCHES_AHEAD);
@@ -160,7 +169,7 @@ fn read_to_end(mut reader: Reader<'_>, meter: &Meter, take: &mut TakeBatch<'_>) 
 }
 
 /// The writing side of a pass.
-struct Writing<'p, 'e, 'r, 's> {
+struct Writing<'p, 'e, 'r, 's, 'v> {
     pass: &'p Pass<'p>,
     exports: &'e mut [Export<'r>],
     lanes: Vec<Option<Lane>>,
@@ -168,6 +177,7 @@ struct Writing<'p, 'e, 'r, 's> {
     unassigned_packing: Packing,
     buffers: Buffers,
     packer: Packer<'s, CheckedFile>,
+    putter: Putter<'s, 'v>,
     /// Writes the rows of all exports whose columns are fixed.
     kernel: Kernel,
     /// The rows of the present batch that go straight into a window, each with its lane.
@@ -187,11 +197,12 @@ struct CheckedFile {
     checked: Result<Checked, CheckError>,
 }
 
-impl<'p, 'e, 'r, 's> Writing<'p, 'e, 'r, 's> {
+impl<'p, 'e, 'r, 's, 'v> Writing<'p, 'e, 'r, 's, 'v> {
     fn new(
         pass: &'p Pass<'p>,
         exports: &'e mut [Export<'r>],
-        packer: Packer<'s, CheckedFile>,
+        (packer, putter): (Packer<'s, CheckedFile>, Putter<'s, 'v>),
+        mut spool: Option<Spool>,
         source_columns: Option<Vec<String>>,
     ) -> Result<Self, RunError> {
         let request = pass.request;
@@ -207,12 +218,6 @@ impl<'p, 'e, 'r, 's> Writing<'p, 'e, 'r, 's> {
             gzip: Gzip::MultiMember,
             level: Level::Default,
             header: header.into(),
-        };
-        let mut spool = if request.dry_run {
-            None
-        } else {
-            let lanes = exports.len() + 1;
-            Some(Spool::new(&request.spool.folder, pass.delivery_id, request.spool.limit, lanes)?)
         };
         if let Some(spool) = &mut spool {
             spool.set_packing(exports.len(), &unassigned_packing)?;
@@ -232,6 +237,7 @@ impl<'p, 'e, 'r, 's> Writing<'p, 'e, 'r, 's> {
             unassigned_packing,
             buffers,
             packer,
+            putter,
             kernel: Kernel::new(Contract::Eco.fixed(), (request.memory / SHARED_PART) as usize),
             direct_rows: Vec::new(),
             full: Vec::new(),
@@ -282,7 +288,7 @@ impl<'p, 'e, 'r, 's> Writing<'p, 'e, 'r, 's> {
                 }
                 Some(Lane::Waiting(lane)) if !rows.is_empty() => {
                     let bytes = lane.append(batch, rows)?;
-                    self.spool.as_mut().map_or(Ok(()), |spool| spool.reserve(bytes))?;
+                    self.reserve(bytes)?;
                 }
                 Some(Lane::Waiting(_) | Lane::Written) | None => {}
             }
@@ -322,6 +328,7 @@ impl<'p, 'e, 'r, 's> Writing<'p, 'e, 'r, 's> {
     /// Moves the rows of the fullest lanes to the disk when all of them together wait in too much memory.
     fn relieve_memory(&mut self) -> Result<(), RunError> {
         let Some(spool) = &mut self.spool else { return Ok(()) };
+        let mut flushed = 0;
         let limit = (self.pass.request.memory / WAITING_PART).saturating_sub(WORKING_BYTES) as usize;
         let mut waiting: Vec<(usize, &mut Lane)> = self
             .lanes
@@ -345,13 +352,12 @@ impl<'p, 'e, 'r, 's> Writing<'p, 'e, 'r, 's> {
                     lane.park(|| spool.parking(place))?;
                 }
                 Lane::Waiting(lane) => {
-                    let bytes = lane.flush()?;
-                    spool.reserve(bytes)?;
+                    flushed += lane.flush()?;
                 }
                 Lane::Written => {}
             }
         }
-        Ok(())
+        self.reserve(flushed)
     }
 
     fn hand_over_unassigned(&mut self, batch: &Batch, splitter: &Splitter) -> Result<(), RunError> {
@@ -377,16 +383,45 @@ impl<'p, 'e, 'r, 's> Writing<'p, 'e, 'r, 's> {
         for (lane, packed) in self.packer.take_ready() {
             self.store(lane, &packed)?;
         }
-        for CheckedFile { lane, file, checked } in self.packer.take_done() {
-            self.put(lane, &file, &checked?)?;
+        self.put_checked()?;
+        while let Some(gone) = self.putter.take(false)? {
+            self.has_gone(gone)?;
         }
         Ok(())
+    }
+
+    /// Sends the files that were found right on their way.
+    fn put_checked(&mut self) -> Result<(), RunError> {
+        for CheckedFile { lane, file, checked } in self.packer.take_done() {
+            self.put(lane, file, &checked?)?;
+        }
+        Ok(())
+    }
+
+    /// A full spool isn't the end while something in it is about to leave.
+    fn make_room(&mut self, bytes: u64) -> Result<(), RunError> {
+        while self.spool.as_ref().is_some_and(|spool| spool.is_short_of(bytes)) {
+            self.put_checked()?;
+            if let Some(gone) = self.putter.take(true)? {
+                self.has_gone(gone)?;
+            } else if !self.packer.wait()? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn reserve(&mut self, bytes: u64) -> Result<(), RunError> {
+        self.make_room(bytes)?;
+        Ok(self.spool.as_mut().map_or(Ok(()), |spool| spool.reserve(bytes))?)
     }
 
     fn store(&mut self, lane: usize, packed: &Packed) -> Result<(), RunError> {
         if self.has_failed(lane) {
             return Ok(());
         }
+        // A file may begin with it, and that with a header.
+        self.make_room(packed.bytes.len() as u64 + HEADER_ROOM)?;
         let Some(spool) = &mut self.spool else { return Ok(()) };
         for file in spool.append(lane, packed)? {
             self.check(lane, file)?;
@@ -410,8 +445,12 @@ impl<'p, 'e, 'r, 's> Writing<'p, 'e, 'r, 's> {
         loop {
             self.send_full()?;
             self.store_ready()?;
-            if !self.packer.wait()? && self.packer.is_idle() {
-                return Ok(());
+            if self.packer.wait()? || !self.packer.is_idle() {
+                continue;
+            }
+            match self.putter.take(true)? {
+                Some(gone) => self.has_gone(gone)?,
+                None => return Ok(()),
             }
         }
     }
@@ -420,16 +459,14 @@ impl<'p, 'e, 'r, 's> Writing<'p, 'e, 'r, 's> {
         self.exports.get(lane).is_some_and(|export| export.failure.is_some())
     }
 
-    /// Puts a checked file where it belongs. A target that fails, fails its customer alone.
-    fn put(&mut self, lane: usize, file: &SpooledFile, checked: &Checked) -> Result<(), RunError> {
-        let (target, key): (&dyn Bucket, String) = match (self.exports.get(lane), &self.pass.request.msp) {
-            (Some(export), _) => (export.target.as_ref(), export.data_key(file.number)),
-            (None, Some(msp)) => (msp.as_ref(), self.unassigned_key(file.number)),
+    /// Sends a checked file to where it belongs.
+    fn put(&mut self, lane: usize, file: SpooledFile, checked: &Checked) -> Result<(), RunError> {
+        let (target, key) = match (self.exports.get(lane), &self.pass.request.msp) {
+            (Some(export), _) if export.failure.is_some() => return self.release(&file),
+            (Some(export), _) => (&export.target, export.data_key(file.number)),
+            (None, Some(msp)) => (msp, self.unassigned_key(file.number)),
             (None, None) => return Ok(()),
         };
-        let meter = self.pass.watcher.meter();
-        meter.count(Stage::Put, 0, file.bytes);
-        let put = meter.time(Stage::Put, || put_data(target, &key, &file.path));
         let said = ProofFile {
             key,
             bytes: checked.bytes,
@@ -437,19 +474,30 @@ impl<'p, 'e, 'r, 's> Writing<'p, 'e, 'r, 's> {
             rows: checked.rows,
             rows_hash: format!("{:032x}", checked.rows_hash),
         };
-        match (put, self.exports.get_mut(lane)) {
-            (Ok(_), Some(_)) => self.written[lane].files.push(said),
-            (Ok(_), None) => self.unassigned_files.push(said),
-            (Err(error), Some(export)) => {
+        self.putter.give(Leaving { lane, file, said, target: Arc::clone(target) });
+        Ok(())
+    }
+
+    /// Books a file that is in its target. A target that fails, fails its customer alone.
+    fn has_gone(&mut self, gone: Gone) -> Result<(), RunError> {
+        let Gone { lane, file, said, failure } = gone;
+        match (failure, self.exports.get_mut(lane)) {
+            (None, Some(_)) => self.written[lane].files.push(said),
+            (None, None) => self.unassigned_files.push(said),
+            (Some(error), Some(export)) => {
                 export.failure = Some(error.into());
                 self.lanes[lane] = None;
+                if let Some(spool) = &mut self.spool {
+                    spool.discard(lane)?;
+                }
             }
-            (Err(error), None) => return Err(error.into()),
+            (Some(error), None) => return Err(error.into()),
         }
-        if let Some(spool) = &mut self.spool {
-            spool.release(file)?;
-        }
-        Ok(())
+        self.release(&file)
+    }
+
+    fn release(&mut self, file: &SpooledFile) -> Result<(), RunError> {
+        Ok(self.spool.as_mut().map_or(Ok(()), |spool| spool.release(file))?)
     }
 
     fn unassigned_key(&self, number: u32) -> String {
@@ -498,9 +546,9 @@ impl<'p, 'e, 'r, 's> Writing<'p, 'e, 'r, 's> {
             let workers = Workers::new(threads, Stage::Parquet, &meter);
             let checkers = Workers::new(threads, Stage::Check, &meter);
             let told = write_parquet::<RunError>(&rows, order, &folder, &workers, &mut |file| {
-                self.spool.as_mut().map_or(Ok(()), |spool| spool.reserve(file.bytes))?;
+                self.reserve(file.bytes)?;
                 let checked = self.checker.check(place, &file, &checkers)?;
-                self.put(place, &file, &checked)
+                self.put(place, file, &checked)
             })?;
             self.written[place].representation = told;
         } else {

@@ -184,6 +184,11 @@ impl Bucket for Folder {
         Ok(Put::Created)
     }
 
+    /// A folder's conditions are its own locks.
+    fn prove_conditions(&self, _: &str, _: &[u8]) -> Result<(), StorageError> {
+        Ok(())
+    }
+
     fn swap(&self, key: &str, seen: Option<&[u8]>, new: &[u8]) -> Result<Swap, StorageError> {
         let path = self.path(key)?;
         let _lock = self.lock(&path, key)?;

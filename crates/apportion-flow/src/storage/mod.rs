@@ -16,8 +16,8 @@ pub use exam::{Exam, PARTS as EXAM_PARTS, examine};
 pub use folder::Folder;
 pub use opened::{Opened, Version};
 pub use store::{
-    BucketOwner, Folders, Network, ObjectBucket, PlaceUrl, RoleOptions, Secret, StaticKeys, StoreOptions,
-    Weather,
+    BucketOwner, Folders, Network, ObjectBucket, PAYLOAD_BYTES, PlaceUrl, RoleOptions, Secret, StaticKeys,
+    StoreOptions, Weather,
 };
 
 use crate::outcome::{Kind, kind_of_io};
@@ -108,6 +108,16 @@ pub enum StorageError {
         /// Which object.
         key: String,
     },
+    /// The store ignores the conditions that a safe commit stands on.
+    #[error(
+        "{place}: the store replaced an object that {condition} should have kept, so two runs at once could undo each other's manifests. No manifest was moved there. Deliver to a store that heeds conditional writes (AWS S3 does); or, if nothing but this one run ever writes there, say so with single_writer = true"
+    )]
+    Weak {
+        /// The bucket.
+        place: String,
+        /// The header that was ignored.
+        condition: &'static str,
+    },
     /// An object is larger than anything of its sort.
     #[error("{place}/{key} has {bytes} bytes, more than the limit of {limit}")]
     TooLarge {
@@ -130,6 +140,7 @@ impl StorageError {
             Self::Remote { kind, .. } => *kind,
             Self::Key { .. } | Self::TooLarge { .. } => Kind::Limit,
             Self::Divergent { .. } => Kind::Failed,
+            Self::Weak { .. } => Kind::StoreTooWeak,
         }
     }
 }
@@ -179,6 +190,13 @@ pub trait Bucket: Send + Sync {
     /// # Errors
     /// An object of that key with other bytes, or a write that fails.
     fn put_new(&self, key: &str, body: Body<'_>) -> Result<Put, StorageError>;
+
+    /// Makes sure, once a run, that the store heeds the conditions of writes: by writes to an object of ours that must
+    /// fail, and that change nothing where they don't, since they bring the very bytes that it has.
+    ///
+    /// # Errors
+    /// A store that doesn't, or can't be asked.
+    fn prove_conditions(&self, key: &str, bytes: &[u8]) -> Result<(), StorageError>;
 
     /// Replaces an object if it still has the bytes that were seen (None: if there is still none).
     ///

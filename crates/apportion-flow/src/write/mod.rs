@@ -66,7 +66,9 @@ pub enum WriteError {
     #[error("compressing failed: {0}")]
     Compress(String),
     /// A helper thread ended early.
-    #[error("a packing thread ended early")]
+    #[error(
+        "a thread ended early, which is a fault of apportion's; no manifest has moved. Run again, and tell its makers"
+    )]
     Thread,
 }
 

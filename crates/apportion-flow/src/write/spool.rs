@@ -91,6 +91,11 @@ impl Spool {
         compress(&packing.header, &mut lane.header)
     }
 
+    /// Its own folder, locked as long as it is there.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// The folder in which a lane's files are written by somebody else.
     pub fn folder(&self, lane: usize) -> &Path {
         &self.lanes[lane].folder
@@ -150,6 +155,14 @@ impl Spool {
         Self::end(&mut self.lanes[lane])
     }
 
+    /// Drops a lane's unfinished file, for which there is no use any more.
+    ///
+    /// # Errors
+    /// A file that can't be removed.
+    pub fn discard(&mut self, lane: usize) -> Result<(), WriteError> {
+        Self::end(&mut self.lanes[lane])?.map_or(Ok(()), |file| self.release(&file))
+    }
+
     fn begin(&mut self, lane: usize, with_header: bool) -> Result<(), WriteError> {
         if self.lanes[lane].growing.is_some() {
             return Ok(());
@@ -189,11 +202,16 @@ impl Spool {
     /// A spool that is full.
     pub fn reserve(&mut self, bytes: u64) -> Result<(), WriteError> {
         let used = self.used + bytes;
-        if used > self.limit {
+        if self.is_short_of(bytes) {
             return Err(WriteError::Full { used, limit: self.limit });
         }
         self.used = used;
         Ok(())
+    }
+
+    /// Whether so many bytes more would be too many.
+    pub fn is_short_of(&self, bytes: u64) -> bool {
+        self.used + bytes > self.limit
     }
 
     /// Gives back what was reserved for bytes that aren't there any more.

@@ -161,6 +161,11 @@ impl TestS3 {
         self.front.objects.recreate(bucket, owner);
     }
 
+    /// From here on no condition of a write to a bucket is heeded, as in stores that are too weak.
+    pub fn weaken(&self, bucket: &str) {
+        self.front.objects.weaken(bucket);
+    }
+
     /// Every object of a bucket with its bytes.
     pub fn tree(&self, bucket: &str) -> BTreeMap<String, Vec<u8>> {
         self.front.objects.tree(bucket)

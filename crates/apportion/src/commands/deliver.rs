@@ -56,6 +56,18 @@ pub(crate) fn notes_before(settings: &settings::Settings, printer: &Printer) {
     if settings.mask_key.is_none() && settings.customers.iter().any(masks) {
         printer.note("note: no mask key is configured, so every foreign account id becomes 000000000000; `apportion init` makes a key");
     }
+    let targets = settings.customers.iter().flat_map(|customer| customer.target.places());
+    let alone: Vec<String> = targets
+        .chain(&settings.msp)
+        .filter(|place| place.has_single_writer())
+        .map(ToString::to_string)
+        .collect();
+    if !alone.is_empty() {
+        printer.note(&format!(
+            "note: single_writer = true: written without conditions, which is safe as long as no other run writes there: {}",
+            alone.join(", ")
+        ));
+    }
     if settings.msp.is_none() {
         printer.note("note: without an MSP's place (--msp-target) unassigned line items are counted but not written, and there is no master proof");
     }

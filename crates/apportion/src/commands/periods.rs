@@ -9,12 +9,14 @@ use crate::printer::{Head, Printer, amounts, count, text};
 use crate::progress::Progress;
 use crate::settings;
 use crate::signals::Signals;
+use apportion_core::log::LogEntry;
 use apportion_core::period::{ChangeLine, Dimension};
 use apportion_core::proof::Decision;
 use apportion_flow::run::periods::{
     BehindExport, Difference, Locking, PeriodLine, PeriodsRequest, Rollback, RolledExport, SourceNow, Turn,
     diff, list, lock, rollback, unlock,
 };
+use apportion_flow::run::read_log;
 use apportion_model::{BillingPeriod, Day, SourceName};
 
 const LIST: [Head; 10] = [
@@ -52,6 +54,18 @@ const ROLLBACK: [Head; 8] = [
     amounts("before"),
 ];
 
+const LOG: [Head; 9] = [
+    count("entry"),
+    text("at"),
+    text("operator"),
+    text("action"),
+    text("source"),
+    text("period"),
+    text("delivery"),
+    count("exports"),
+    text("reason"),
+];
+
 const LOCK: [Head; 5] = [text("source"), text("period"), text("state"), text("delivery"), text("reason")];
 
 /// `periods`: one subcommand each.
@@ -62,6 +76,7 @@ pub(crate) fn run(command: &PeriodsCommand, printer: &Printer, signals: &Signals
         PeriodsCommand::List(args) => run_list(args, printer),
         PeriodsCommand::Lock(args) => run_lock(args, printer),
         PeriodsCommand::Unlock(args) => run_unlock(args, printer),
+        PeriodsCommand::Log(args) => run_log(args, printer),
     }
 }
 
@@ -79,6 +94,36 @@ fn request(args: &PeriodsPlaceArgs) -> anyhow::Result<PeriodsRequest> {
     let only = args.source_name.as_deref().map(SourceName::new).transpose();
     let only = only.map_err(|error| usage(format!("--source-name: {error}")))?;
     settings::resolve(&run)?.periods_request(only)
+}
+
+fn run_log(args: &PeriodsPlaceArgs, printer: &Printer) -> anyhow::Result<u8> {
+    let request = request(args)?;
+    let log = read_log(request.msp.as_ref())?;
+    let row = |entry: &LogEntry| {
+        let logged = &entry.logged;
+        vec![
+            entry.number.to_string(),
+            logged.at.clone(),
+            logged.operator.clone(),
+            logged.action.as_str().to_owned(),
+            logged.source.to_string(),
+            logged.billing_period.to_string(),
+            logged.delivery_id.to_string(),
+            logged.exports.len().to_string(),
+            logged.reason.clone().unwrap_or_default(),
+        ]
+    };
+    let rows: Vec<Vec<String>> = log.entries.iter().map(row).collect();
+    printer.rows(&LOG, &rows, &log.entries)?;
+    if let Some(problem) = log.problem {
+        printer.line(&format!("error: the log isn't whole: {problem}"));
+        return Ok(exit::UNBALANCED);
+    }
+    printer.note(&format!(
+        "{} entries, an unbroken chain; its newest entry has SHA-256 {}. Whoever keeps that elsewhere can tell later that nothing before it was changed",
+        log.head.number, log.head.sha256
+    ));
+    Ok(exit::OK)
 }
 
 fn month_of(args: &PeriodsMonthArgs) -> anyhow::Result<BillingPeriod> {

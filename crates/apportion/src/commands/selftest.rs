@@ -8,7 +8,7 @@ use apportion_flow::check::{VerifyError, verify};
 use apportion_flow::maker::{Made, MakeKind, MakeRequest, ROWS_PER_FILE, make};
 use apportion_flow::run::Watcher;
 use apportion_flow::storage::{EXAM_PARTS, Folder, examine};
-use apportion_model::BillingPeriod;
+use apportion_model::{BillingPeriod, ObjectKey};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fs;
@@ -356,7 +356,7 @@ fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Every file of a place; an empty spool is no file.
+/// Every file of a place but for what tells of runs; an empty spool is no file.
 fn tree(place: &Path) -> anyhow::Result<Tree> {
     fn walk(root: &Path, folder: &Path, found: &mut Tree) -> anyhow::Result<()> {
         for entry in fs::read_dir(folder).with_context(|| format!("listing {}", folder.display()))? {
@@ -365,7 +365,11 @@ fn tree(place: &Path) -> anyhow::Result<Tree> {
                 walk(root, &path, found)?;
             } else {
                 let bytes = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
-                found.insert(path.strip_prefix(root).unwrap_or(&path).to_owned(), bytes);
+                let name = path.strip_prefix(root).unwrap_or(&path);
+                let in_msp = name.strip_prefix("msp").ok().and_then(Path::to_str);
+                if !in_msp.is_some_and(ObjectKey::tells_of_runs) {
+                    found.insert(name.to_owned(), bytes);
+                }
             }
         }
         Ok(())

@@ -64,6 +64,9 @@ pub(crate) struct SourceEntry {
     /// Whether whoever asks pays.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) requester_pays: Option<bool>,
+    /// Whether nobody else ever writes there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) single_writer: Option<bool>,
 }
 
 /// The MSP's own place and key.
@@ -103,6 +106,9 @@ pub(crate) struct MspEntry {
     /// Whether whoever asks pays.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) requester_pays: Option<bool>,
+    /// Whether nobody else ever writes there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) single_writer: Option<bool>,
 }
 
 /// How a run works.
@@ -257,6 +263,9 @@ pub(crate) struct DeliverEntry {
     /// Whether whoever asks pays.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) requester_pays: Option<bool>,
+    /// Whether nobody else ever writes there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) single_writer: Option<bool>,
 }
 
 /// An account with the dates that it has; blank ones are none.

@@ -10,7 +10,7 @@ use apportion_core::money::Fraction;
 use apportion_core::route::Membership;
 use apportion_flow::run::periods::PeriodsRequest;
 use apportion_flow::run::{
-    Customer, DeliverRequest, RunError, SourceKindWanted, SourceRequest, SpoolRequest,
+    Customer, DeliverRequest, Operator, RunError, SourceKindWanted, SourceRequest, SpoolRequest,
 };
 use apportion_flow::storage::{Folders, StorageError};
 use apportion_model::{BillingPeriod, CustomerId, SourceName};
@@ -71,6 +71,8 @@ pub(crate) struct Settings {
     pub(crate) memory: u64,
     /// What a change of customers may move without `--accept`.
     pub(crate) accept_share: Fraction,
+    /// Whether to wait for another run that is at work on the same.
+    pub(crate) wait: bool,
     pub(crate) origins: BTreeMap<&'static str, Origin>,
 }
 
@@ -108,6 +110,7 @@ fn resolve_file(args: &RunArgs, path: Option<PathBuf>, file: SettingsFile) -> an
         threads: resolver.threads()?,
         memory: resolver.memory()?,
         accept_share: resolver.accept_share()?,
+        wait: args.wait,
         origins: resolver.origins,
     };
     settings.check()?;
@@ -460,7 +463,13 @@ impl Settings {
             sources: self.source_requests()?,
             customers: self.opened_customers()?,
             only,
+            operator: Some(self.operator()),
         })
+    }
+
+    /// Who runs this.
+    fn operator(&self) -> Operator {
+        crate::operator::operator(self.wait)
     }
 
     /// What the flow is asked for.
@@ -490,6 +499,7 @@ impl Settings {
             threads: self.threads,
             memory: self.memory,
             dry_run,
+            operator: Some(self.operator()),
         };
         // Not left to `deliver`: `config check` and `audit` refuse the same.
         request.check().map_err(|error| usage(error.to_string()))?;

@@ -58,6 +58,11 @@ impl Place {
         }
     }
 
+    /// Whether the settings say that nobody else ever writes there, so that no condition is asked of its store.
+    pub(crate) fn has_single_writer(&self) -> bool {
+        matches!(self, Self::Store(place) if place.options.single_writer)
+    }
+
     /// Whether it is a folder that isn't there. Of a store that is found out by the first who asks it for something.
     pub(crate) fn is_missing_folder(&self) -> bool {
         self.folder().is_some_and(|folder| !folder.is_dir())
@@ -76,6 +81,7 @@ pub(super) struct StoreEntry {
     external_id_file: Option<String>,
     encryption: Option<String>,
     requester_pays: Option<bool>,
+    single_writer: Option<bool>,
 }
 
 macro_rules! store_entry {
@@ -92,6 +98,7 @@ macro_rules! store_entry {
                     external_id_file: entry.external_id_file.clone(),
                     encryption: entry.encryption.clone(),
                     requester_pays: entry.requester_pays,
+                    single_writer: entry.single_writer,
                 }
             }
         }
@@ -186,6 +193,7 @@ impl Stores {
             external_id,
             encryption: entry.encryption,
             requester_pays: entry.requester_pays.unwrap_or(false),
+            single_writer: entry.single_writer.unwrap_or(false),
         })
     }
 }

@@ -98,6 +98,7 @@ fn delivered(
         threads,
         memory,
         dry_run: false,
+        operator: None,
     };
     deliver(&request, &Unwatched).unwrap();
     place.tree(run)

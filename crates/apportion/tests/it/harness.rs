@@ -3,6 +3,7 @@
 pub use crate::support::{gunzip, gzip, workspace};
 
 use crate::support::required;
+use apportion_model::ObjectKey;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write;
@@ -51,13 +52,21 @@ pub fn tree(folder: &Path) -> Tree {
                 walk(root, &path, found);
             } else {
                 let key = path.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
-                found.insert(key, fs::read(&path).unwrap());
+                if !is_of_runs(&key) {
+                    found.insert(key, fs::read(&path).unwrap());
+                }
             }
         }
     }
     let mut found = Tree::new();
     walk(folder, folder, &mut found);
     found
+}
+
+/// Whether a key of the MSP's place tells of runs, and so differs from run to run: leases and the delivery log.
+pub fn is_of_runs(key: &str) -> bool {
+    let below = |place: &&str| key.strip_prefix(*place).is_some_and(ObjectKey::tells_of_runs);
+    ["", "msp/", "deep/er/"].iter().any(|place| below(&place))
 }
 
 /// Writes a file and the folders above it.

@@ -36,6 +36,7 @@ mod reconcile;
 mod redelivered;
 mod restated;
 mod round_trip;
+mod runs;
 mod s3;
 mod samples;
 mod selftest;

@@ -399,6 +399,9 @@ impl Bucket for Shuffled {
     fn put_new(&self, key: &str, body: Body<'_>) -> Result<Put, StorageError> {
         self.0.put_new(key, body)
     }
+    fn prove_conditions(&self, key: &str, bytes: &[u8]) -> Result<(), StorageError> {
+        self.0.prove_conditions(key, bytes)
+    }
     fn swap(&self, key: &str, seen: Option<&[u8]>, new: &[u8]) -> Result<Swap, StorageError> {
         self.0.swap(key, seen, new)
     }

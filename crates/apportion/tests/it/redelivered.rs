@@ -68,6 +68,7 @@ pub fn all_of(place: &Place, sources: Vec<SourceRequest>) -> DeliverRequest {
         threads: 1,
         memory: 512 << 20,
         dry_run: false,
+        operator: None,
     }
 }
 

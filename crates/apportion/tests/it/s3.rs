@@ -2,7 +2,7 @@
 //! weather, with the owner expected and the role taken for each customer, and nothing of any secret in what it says.
 
 use crate::crash::{LiveAssemblies, consume_tree};
-use crate::harness::{Tree, code, copy, program, stderr, temp, tree, write};
+use crate::harness::{Tree, code, copy, is_of_runs, program, stderr, temp, tree, write};
 use crate::servers::{Moto, keys, network};
 use crate::small_report::{form, renew, report};
 use crate::written_report::{settings, write_report};
@@ -13,14 +13,14 @@ use apportion_testkit::s3::{
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
-const ROWS: usize = 24;
+pub const ROWS: usize = 24;
 const MSP: &str = "999900001111";
 /// The buckets with their owners; each has the name of the folder that it stands for.
-const BUCKETS: [(&str, &str); 4] =
+pub const BUCKETS: [(&str, &str); 4] =
     [("source", MSP), ("msp-place", MSP), ("target0", "111111111111"), ("target1", "222222222222")];
 
 /// A report, and the settings with folders; returns the file.
-fn make(place: &Path) -> PathBuf {
+pub fn make(place: &Path) -> PathBuf {
     let report = report(1, ROWS);
     write_report(&report, &form(ROWS), &place.join("source"));
     let file = settings(&report, place);
@@ -33,7 +33,7 @@ fn make(place: &Path) -> PathBuf {
 }
 
 /// The same settings with buckets for folders.
-fn in_buckets(file: &Path, more: impl Fn(&str) -> String) -> PathBuf {
+pub fn in_buckets(file: &Path, more: impl Fn(&str) -> String) -> PathBuf {
     let mut text = std::fs::read_to_string(file).unwrap();
     for (bucket, owner) in BUCKETS {
         let url = format!("url = \"s3://{bucket}\"\nowner = \"{owner}\"\n{}", more(bucket));
@@ -45,7 +45,7 @@ fn in_buckets(file: &Path, more: impl Fn(&str) -> String) -> PathBuf {
 }
 
 /// Runs the program with buckets.
-fn run(server: &TestS3, what: &[&str], settings: &Path) -> Output {
+pub fn run(server: &TestS3, what: &[&str], settings: &Path) -> Output {
     let mut command = program(what);
     command.arg("--config").arg(settings).env_clear().envs(server.environment());
     let out = command.output().unwrap();
@@ -55,13 +55,13 @@ fn run(server: &TestS3, what: &[&str], settings: &Path) -> Output {
 }
 
 #[track_caller]
-fn good(server: &TestS3, what: &[&str], settings: &Path) -> String {
+pub fn good(server: &TestS3, what: &[&str], settings: &Path) -> String {
     let out = run(server, what, settings);
     assert_eq!(code(&out), 0, "{what:?}: {}", stderr(&out));
     String::from_utf8(out.stdout).unwrap()
 }
 
-fn started(source: &Path) -> TestS3 {
+pub fn started(source: &Path) -> TestS3 {
     let server = TestS3::start(&BUCKETS);
     server.put_folder("source", "", source);
     server
@@ -72,12 +72,13 @@ fn left(place: &Path) -> Vec<Tree> {
     BUCKETS[1..].iter().map(|(name, _)| tree(&place.join(name))).collect()
 }
 
-fn left_in(server: &TestS3) -> Vec<Tree> {
-    BUCKETS[1..].iter().map(|(name, _)| server.tree(name)).collect()
+pub fn left_in(server: &TestS3) -> Vec<Tree> {
+    let tree = |name| server.tree(name).into_iter().filter(|(key, _)| !is_of_runs(key)).collect();
+    BUCKETS[1..].iter().map(|(name, _)| tree(name)).collect()
 }
 
 #[track_caller]
-fn same(server: &TestS3, place: &Path) {
+pub fn same(server: &TestS3, place: &Path) {
     for ((name, _), (found, due)) in BUCKETS[1..].iter().zip(left_in(server).iter().zip(left(place))) {
         let keys: Vec<_> = found.keys().collect();
         assert_eq!(keys, due.keys().collect::<Vec<_>>(), "{name}");
@@ -87,7 +88,7 @@ fn same(server: &TestS3, place: &Path) {
     }
 }
 
-fn delivered_folder() -> (tempfile::TempDir, PathBuf) {
+pub fn delivered_folder() -> (tempfile::TempDir, PathBuf) {
     let place = temp();
     let file = make(place.path());
     let out = crate::harness::run("deliver", &file, &[], &[]);

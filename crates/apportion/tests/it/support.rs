@@ -1,5 +1,6 @@
 //! Helpers: a place for one test, the program in a clean environment, and reports written by hand.
 
+use crate::harness::is_of_runs;
 use flate2::Compression;
 use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
@@ -104,13 +105,14 @@ impl Place {
         Said::of(self.command().args(args).output().unwrap())
     }
 
-    /// Every file below a folder with its bytes.
+    /// Every file below a folder with its bytes, but for what tells of runs.
     pub fn tree(&self, path: &str) -> BTreeMap<String, Vec<u8>> {
         let mut found = BTreeMap::new();
         let root = self.at(path);
         if root.exists() {
             walk(&root, &root, &mut found);
         }
+        found.retain(|key, _| !is_of_runs(key) && key != "msp/");
         found
     }
 }

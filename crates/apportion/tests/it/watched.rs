@@ -88,6 +88,9 @@ impl Bucket for Watched {
         self.did(Done::Put, key);
         result
     }
+    fn prove_conditions(&self, key: &str, bytes: &[u8]) -> Result<(), StorageError> {
+        self.folder.prove_conditions(key, bytes)
+    }
     fn swap(&self, key: &str, seen: Option<&[u8]>, new: &[u8]) -> Result<Swap, StorageError> {
         let result = self.folder.swap(key, seen, new);
         self.did(Done::Swap, key);

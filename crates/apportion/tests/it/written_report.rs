@@ -249,6 +249,7 @@ pub fn request(report: &Report, place: &Path) -> DeliverRequest {
         threads: 1,
         memory: 512 << 20,
         dry_run: false,
+        operator: None,
     }
 }
 

@@ -3,6 +3,7 @@ use super::list::{BehindExport, behind};
 use super::{Month, PeriodError, PeriodsRequest};
 use crate::catalog::{SeenState, period_state, set_period_state};
 use crate::storage::Swap;
+use apportion_core::log::Action;
 use apportion_core::proof::{Decision, PeriodState};
 use apportion_model::BillingPeriod;
 use serde::Serialize;
@@ -89,6 +90,13 @@ pub(super) fn set(
     seen: &SeenState,
     state: &PeriodState,
 ) -> Result<bool, RunError> {
+    if seen.state.as_ref() != Some(state) {
+        let action = match state.state {
+            Decision::Locked => Action::Lock,
+            Decision::Unlocked => Action::Unlock,
+        };
+        request.log(month, action, state, Vec::new())?;
+    }
     let key = month.state_key();
     match set_period_state(request.msp.as_ref(), &key, seen, state)? {
         Swap::Done => Ok(seen.state.as_ref() != Some(state)),

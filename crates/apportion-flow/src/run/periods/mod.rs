@@ -16,12 +16,14 @@ pub use lock::{Locking, lock, unlock};
 pub use rollback::{Rollback, RolledExport, Turn, rollback};
 
 use super::RunError;
-use super::request::{Customer, SourceRequest, Target};
+use super::log::{Entry, append};
+use super::request::{Customer, Operator, SourceRequest, Target};
 use crate::catalog::{master_pointer, master_proof};
 use crate::check::CheckError;
 use crate::outcome::Kind;
 use crate::storage::Bucket;
-use apportion_core::proof::{MasterEntry, MasterExport, MasterPointer, MasterProof};
+use apportion_core::log::{Action, LoggedExport};
+use apportion_core::proof::{MasterEntry, MasterExport, MasterPointer, MasterProof, PeriodState};
 use apportion_model::{
     AccountId, AssemblyId, BillingPeriod, CustomerId, ExportPlace, Layout, ObjectKey, ReportId, SourceName,
 };
@@ -38,6 +40,8 @@ pub struct PeriodsRequest {
     pub customers: Vec<Customer>,
     /// Only this source; None: all.
     pub only: Option<SourceName>,
+    /// Who asks, for the log; what is changed without one isn't logged.
+    pub operator: Option<Operator>,
 }
 
 /// Why a question about periods has no answer.
@@ -261,6 +265,26 @@ impl PeriodsRequest {
                 Err(PeriodError::SeveralSources { period, sources }.into())
             }
         }
+    }
+
+    /// Writes into the log what is about to be done with a month.
+    fn log(
+        &self,
+        month: &Month,
+        action: Action,
+        state: &PeriodState,
+        exports: Vec<LoggedExport>,
+    ) -> Result<(), RunError> {
+        let Some(operator) = &self.operator else { return Ok(()) };
+        let entry = Entry {
+            action,
+            source: &month.source,
+            period: month.period,
+            delivery: &state.delivery_id,
+            reason: Some(&state.reason),
+            exports,
+        };
+        Ok(append(self.msp.as_ref(), operator, entry)?)
     }
 
     /// A month's master proof.

@@ -6,6 +6,7 @@ use crate::catalog::{Live, live, live_proof, period_state};
 use crate::outcome::Kind;
 use crate::publish::{Commit, PublishError, commit, replace};
 use crate::storage::{Bucket, Swap, read_manifest};
+use apportion_core::log::{Action, LoggedExport};
 use apportion_core::proof::{
     CustomerProof, Decision, Generation, MasterEntry, MasterExport, MasterPointer, MasterProof, PeriodState,
     to_stored_json,
@@ -142,6 +143,13 @@ pub fn rollback(
         source_version: proof.source_version.clone(),
     };
     set(request, &month, &seen, &state)?;
+    let moved = ready.iter().map(|ready| LoggedExport {
+        customer: ready.export.customer.clone(),
+        report_id: ready.export.report_id.clone(),
+        assembly_id: ready.export.assembly_id.clone(),
+        target: ready.target.place(),
+    });
+    request.log(&month, Action::Rollback, &state, moved.collect())?;
     for (ready, export) in ready.iter().zip(&mut rollback.exports) {
         match put_back(ready, &proof) {
             Ok(turn) => export.state = turn,
@@ -280,6 +288,7 @@ fn put_back(ready: &Ready<'_>, proof: &MasterProof) -> Result<Turn, PublishError
         manifest: &ready.export.manifest,
         seen: ready.live.bytes.as_deref(),
         bytes: &ready.bytes,
+        assembly_manifest: &ready.keys.assembly_manifest,
         generation_key: &ready.keys.generation,
         generation: &generation,
     };

@@ -1,3 +1,4 @@
+use super::conditions::Conditions;
 use super::copies::{Copies, LocalCopy, Origin};
 use super::network::Network;
 use super::remembered::Remembered;
@@ -20,8 +21,8 @@ use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 
-/// What goes in one request; larger files go in parts of this size.
-pub(super) const PART_BYTES: u64 = 16 << 20;
+/// The most bytes that go in one request, and are in memory for it; larger files go in parts of this size.
+pub const PAYLOAD_BYTES: u64 = 16 << 20;
 
 /// A small object's bytes, and the tag of the version that they are.
 type Tagged = (Vec<u8>, Option<String>);
@@ -37,6 +38,7 @@ pub struct ObjectBucket {
     pub(super) part_bytes: u64,
     pub(super) copies: Copies,
     remembered: Arc<Remembered>,
+    pub(super) conditions: Conditions,
 }
 
 impl fmt::Debug for ObjectBucket {
@@ -61,9 +63,10 @@ impl ObjectBucket {
             place,
             bucket,
             prefix,
-            part_bytes: PART_BYTES,
+            part_bytes: PAYLOAD_BYTES,
             copies: Copies::default(),
             remembered,
+            conditions: Conditions::default(),
         }
     }
 
@@ -84,6 +87,11 @@ impl ObjectBucket {
     #[must_use]
     pub fn with_part_bytes(self, part_bytes: u64) -> Self {
         Self { part_bytes, ..self }
+    }
+
+    /// The same, where the settings say that nobody else ever writes.
+    pub(super) fn with_single_writer(self, single_writer: bool) -> Self {
+        Self { conditions: Conditions::new(single_writer), ..self }
     }
 
     fn path(&self, key: &str) -> Result<Path, StorageError> {
@@ -267,11 +275,18 @@ impl Bucket for ObjectBucket {
         }
     }
 
+    fn prove_conditions(&self, key: &str, bytes: &[u8]) -> Result<(), StorageError> {
+        self.prove(key, &self.path(key)?, bytes)
+    }
+
     fn swap(&self, key: &str, seen: Option<&[u8]>, new: &[u8]) -> Result<Swap, StorageError> {
         let path = self.path(key)?;
         // One byte more than was seen is enough to know that it isn't what was seen.
         let limit = seen.map_or(0, |seen| seen.len() as u64);
         let mode = match seen {
+            None if self.conditions.single_writer && self.head(key, &path)?.is_some() => {
+                return Ok(Swap::Lost);
+            }
             None => PutMode::Create,
             Some(seen) => match self.read_tagged(key, &path, limit) {
                 Ok(Some((now, etag))) if now == seen => {
@@ -282,7 +297,7 @@ impl Bucket for ObjectBucket {
             },
         };
         plant::write_point();
-        let options = PutOptions { mode, ..PutOptions::default() };
+        let options = PutOptions { mode: self.conditions.mode(mode), ..PutOptions::default() };
         match self.network.wait(self.store.put_opts(&path, PutPayload::from(new.to_vec()), options)) {
             Ok(_) => Ok(Swap::Done),
             Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => {

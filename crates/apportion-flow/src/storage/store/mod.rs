@@ -6,6 +6,7 @@
 
 mod bucket;
 mod budget;
+mod conditions;
 mod copies;
 mod credentials;
 mod network;
@@ -14,7 +15,7 @@ mod remembered;
 mod upload;
 mod wire;
 
-pub use bucket::ObjectBucket;
+pub use bucket::{ObjectBucket, PAYLOAD_BYTES};
 pub use credentials::{Secret, StaticKeys};
 pub use network::{Folders, Network, Weather};
 pub use open::{BucketOwner, PlaceUrl, RoleOptions, StoreOptions};

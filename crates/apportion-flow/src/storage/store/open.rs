@@ -11,7 +11,9 @@ use object_store::RetryConfig;
 use object_store::aws::{AmazonS3Builder, Checksum, S3ConditionalPut};
 use std::fmt;
 use std::str::FromStr;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
+use tokio::sync::Mutex;
 
 /// Tries that one place may take beyond the first, so that a broken one doesn't use up what the run has.
 const PLACE_TRIES: u64 = 40;
@@ -94,6 +96,8 @@ pub struct StoreOptions {
     pub encryption: Option<String>,
     /// Whether whoever asks pays.
     pub requester_pays: bool,
+    /// Nobody else ever writes there: for stores without conditional writes, which are refused otherwise.
+    pub single_writer: bool,
 }
 
 /// The account that owns a bucket, as requests say it.
@@ -192,6 +196,9 @@ impl ObjectBucket {
             region: region.clone(),
             owner: options.owner.clone().map(|owner| owner.0),
             requester_pays: options.requester_pays,
+            single_writer: options.single_writer,
+            answered: AtomicBool::new(false),
+            first: Mutex::new(()),
             given_up: OnceLock::new(),
         };
         // The wire signs and tries again; the library must do neither.
@@ -225,7 +232,8 @@ impl ObjectBucket {
         let endpoint = options.endpoint_url.as_deref().unwrap_or_default();
         let remembered = Remembered::load(network.folders.cache.as_deref(), endpoint, &url.bucket);
         let (place, bucket) = (url.to_string(), url.bucket.clone());
-        Ok(Self::new(Arc::clone(network), Arc::new(store), place, bucket, prefix, remembered))
+        Ok(Self::new(Arc::clone(network), Arc::new(store), place, bucket, prefix, remembered)
+            .with_single_writer(options.single_writer))
     }
 }
 

@@ -28,9 +28,12 @@ pub(super) struct New<'a> {
 impl ObjectBucket {
     /// Puts a new object in one request.
     pub(super) fn put_whole(&self, new: &New<'_>, content: Vec<u8>) -> Result<Put, StorageError> {
+        if self.conditions.single_writer && self.head(new.key, new.path)?.is_some() {
+            return self.compare(new);
+        }
         plant::write_point();
-        let options =
-            PutOptions { mode: PutMode::Create, attributes: attributes(new.sha256), ..PutOptions::default() };
+        let mode = self.conditions.mode(PutMode::Create);
+        let options = PutOptions { mode, attributes: attributes(new.sha256), ..PutOptions::default() };
         let put = self.network.wait(self.store.put_opts(new.path, PutPayload::from(content), options));
         match put {
             Ok(_) => Ok(Put::Created),

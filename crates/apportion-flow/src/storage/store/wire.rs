@@ -11,8 +11,10 @@ use object_store::client::{
     HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpRequestBody, HttpResponse,
     HttpService,
 };
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+use tokio::sync::{Mutex, MutexGuard};
 
 /// Bytes per second that an upload is given time for, before it counts as stalled.
 const SLOWEST: u64 = 128 << 10;
@@ -35,6 +37,12 @@ pub(super) struct Wire {
     pub(super) region: String,
     pub(super) owner: Option<HeaderValue>,
     pub(super) requester_pays: bool,
+    /// Nobody else writes there, and the store may not know conditions.
+    pub(super) single_writer: bool,
+    /// Whether it has answered at all; until then it's asked one thing at a time, so that a place which never does takes
+    /// one connection from the others, and is given up once.
+    pub(super) answered: AtomicBool,
+    pub(super) first: Mutex<()>,
     /// Why the place isn't asked any more in this run.
     pub(super) given_up: OnceLock<Trouble>,
 }
@@ -96,6 +104,7 @@ impl HttpService for WireService {
 impl Wire {
     async fn call(&self, parts: http::request::Parts, body: Bytes) -> Result<HttpResponse, Trouble> {
         let weather = self.shared.weather;
+        let _turn = self.turn().await;
         // What was begun is still taken back, and what became of a write is looked at: once.
         let is_last = matches!(parts.method, Method::DELETE | Method::HEAD);
         let tries = match self.given_up.get() {
@@ -109,6 +118,7 @@ impl Wire {
                 Ok(response) => {
                     self.shared.budget.earn();
                     self.budget.earn();
+                    self.answered.store(true, Ordering::Relaxed);
                     return Ok(response);
                 }
                 Err(trouble) => Trouble { attempts: attempt, ..trouble },
@@ -136,6 +146,15 @@ impl Wire {
             renew = trouble.next == Next::NewCredentials;
             self.rest(pause(attempt, weather.pause, Duration::from_secs(20))).await;
         }
+    }
+
+    /// The turn of one who asks a place that hasn't answered yet; afterwards nobody needs one.
+    async fn turn(&self) -> Option<MutexGuard<'_, ()>> {
+        let answered = || self.answered.load(Ordering::Relaxed);
+        if answered() {
+            return None;
+        }
+        Some(self.first.lock().await).filter(|_| !answered())
     }
 
     /// Waits, but not once somebody asked to stop.
@@ -217,7 +236,7 @@ impl Wire {
         if let Some(owner) = &self.owner {
             request.headers_mut().insert("x-amz-expected-bucket-owner", owner.clone());
         }
-        if is_completion(parts) {
+        if is_completion(parts) && !self.single_writer {
             // Data objects are never overwritten, however they were put together.
             request.headers_mut().insert(header::IF_NONE_MATCH, HeaderValue::from_static("*"));
         }
