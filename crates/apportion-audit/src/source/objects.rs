@@ -79,3 +79,74 @@ impl Objects {
         self.place.forget();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::AuditErrorKind;
+    use crate::place::Object;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    /// One object, of which each opening finds the next version; and a manifest that is another one each time.
+    #[derive(Debug, Default)]
+    struct Restless(AtomicU64);
+
+    impl Object for u64 {
+        fn bytes(&self) -> u64 {
+            1
+        }
+
+        fn version(&self) -> Option<String> {
+            Some(self.to_string())
+        }
+
+        fn read_at(&self, _: u64, _: &mut [u8]) -> Result<usize, PlaceError> {
+            Ok(0)
+        }
+    }
+
+    impl Place for Restless {
+        fn name(&self) -> String {
+            "s3://restless".into()
+        }
+
+        fn bucket(&self) -> Option<String> {
+            None
+        }
+
+        fn list(&self, _: &str) -> Result<Vec<String>, PlaceError> {
+            Ok(Vec::new())
+        }
+
+        fn open(&self, key: &str) -> Result<Option<Box<dyn Object>>, PlaceError> {
+            let version = self.0.fetch_add(1, Ordering::Relaxed) / 2;
+            Ok((key == "a").then(|| Box::new(version) as Box<dyn Object>))
+        }
+
+        fn read(&self, _: &str, _: u64) -> Result<Option<Vec<u8>>, PlaceError> {
+            Ok(Some(self.0.fetch_add(1, Ordering::Relaxed).to_string().into_bytes()))
+        }
+    }
+
+    #[test]
+    fn another_version_than_the_first_is_an_error() {
+        let place: Arc<dyn Place> = Arc::new(Restless::default());
+        let objects = Objects::new(&place);
+        assert!(objects.open("a").is_ok() && objects.open("a").is_ok());
+        let error = objects.open("a").err().unwrap();
+        assert_eq!(error.kind(), AuditErrorKind::SourceNotReady);
+        assert!(
+            error.to_string().starts_with("s3://restless/a was replaced while it was audited. "),
+            "{error}"
+        );
+        assert_eq!(objects.open("b").err().unwrap().kind(), AuditErrorKind::SourceNotReady);
+        assert!(!objects.has("b").unwrap());
+        let fingerprint = Fingerprint::of(&objects.manifest("m").unwrap());
+        let manifest = ReadObject { key: "m".into(), fingerprint, rows: 0 };
+        let error = objects.check_still(&manifest).unwrap_err();
+        assert!(
+            error.to_string().starts_with("s3://restless/m was replaced while its data were read. "),
+            "{error}"
+        );
+    }
+}

@@ -12,9 +12,10 @@ use apportion_testkit::s3::{Call, Fault, Operation, TestS3, seeded};
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Output;
+use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 const ROWS: usize = 24;
 const MSP: &str = "999900001111";
@@ -542,6 +543,28 @@ fn in_bad_weather_an_audit_says_the_same_or_fails_and_accuses_nobody() {
     let (code, _, said) = audit(&server, &buckets);
     assert_eq!(code, 1, "{said}");
     assert!(said.contains("s3://") && said.contains(": 503 ") && said.contains("tries"), "{said}");
+}
+
+#[test]
+fn ctrl_c_ends_an_audit_that_waits_for_the_network() {
+    let (place, file) = delivered(Look::Plain, None);
+    let server = filled(place.path());
+    server.plan(|call| (call.bucket == "target1").then_some(Fault::Stall));
+    let mut command = program(&["audit"]);
+    command.arg("--config").arg(in_buckets(&file, "")).env_clear().envs(server.environment());
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let began = Instant::now();
+    while !server.calls().iter().any(|call| call.bucket == "target1") {
+        assert!(began.elapsed().as_secs() < 60);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let status = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(status.success());
+    let interrupted = Instant::now();
+    let out = child.wait_with_output().unwrap();
+    assert!(interrupted.elapsed().as_secs() < 15, "{:?}", interrupted.elapsed());
+    assert_eq!(code(&out), 130, "{}", stderr(&out));
+    assert!(out.stdout.is_empty() && stderr(&out).contains("interrupted"), "{}", stderr(&out));
 }
 
 #[test]

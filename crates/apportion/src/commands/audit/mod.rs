@@ -1,3 +1,8 @@
+//! `audit`: everything recomputed by other code.
+//!
+//! What comes in: settings. What goes out: the auditor's report as a table, findings and the four zeros. What it must never
+//! do: decode a byte for the auditor, or soften what it says.
+
 mod places;
 
 use crate::cli::RunArgs;
