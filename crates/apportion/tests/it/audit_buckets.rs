@@ -7,6 +7,7 @@ use crate::harness::{
 };
 use crate::random_report::{Draw, Numbers};
 use crate::small_report::{Look, ONE, TWO, form, make_looking, renew, report_looking};
+use crate::support::small_csv;
 use crate::written_report::{Form, write_report};
 use apportion_testkit::s3::{Call, Fault, Operation, TestS3, seeded};
 use serde_json::Value;
@@ -424,6 +425,49 @@ fn a_source_that_is_replaced_while_it_is_audited_is_an_error_and_never_a_mixture
             ));
         }
     }
+}
+
+#[test]
+fn an_object_of_several_blocks_is_replaced_by_one_of_the_same_length_and_never_mixed() {
+    let here = temp();
+    let (before, after) = (small_csv(90_000), small_csv(90_000).replace(",0.", ",1."));
+    assert!(before.len() == after.len() && before.len() > 8 << 20);
+    write(&here.path().join("source/all.csv"), before.as_bytes());
+    let target = here.path().join("target").display().to_string();
+    let server = Arc::new(TestS3::start(&BUCKETS));
+    let run = |what: &str, source: &str| {
+        let mut command = program(&[what, "--source", source, "--accounts", "all", "--target", &target]);
+        let out = command.args(["--output", "json"]).env_clear().envs(server.environment()).output().unwrap();
+        (code(&out), serde_json::from_slice(&out.stdout).unwrap_or(Value::Null), stderr(&out))
+    };
+    let folder = here.path().join("source").display().to_string();
+    assert_eq!(run("deliver", &folder).0, 0);
+    let clean = run("audit", &folder);
+    write(&here.path().join("source/all.csv"), after.as_bytes());
+    let changed = run("audit", &folder);
+    assert_eq!((clean.0, changed.0), (0, 4));
+    server.put("source", "all.csv", before.clone());
+    server.forget_calls();
+    assert_eq!(run("audit", "s3://source"), clean);
+    let mut seen = [0, 0, 0];
+    for at in 1..=server.calls().len() as u64 {
+        server.clear_plan();
+        server.put("source", "all.csv", before.clone());
+        let (weak, number, new) = (Arc::downgrade(&server), AtomicU64::new(0), after.clone());
+        server.plan(move |_| {
+            if number.fetch_add(1, Ordering::Relaxed) + 1 == at
+                && let Some(server) = weak.upgrade()
+            {
+                server.put("source", "all.csv", new.clone());
+            }
+            None
+        });
+        let (code, report, said) = run("audit", "s3://source");
+        let all_of_one = [&clean, &changed].iter().position(|due| (due.0, &due.1) == (code, &report));
+        assert!(all_of_one.is_some() || code == 5, "call {at}: exit {code}: a mixture: {said}");
+        seen[all_of_one.unwrap_or(2)] += 1;
+    }
+    assert!(seen[1] > 0 && seen[2] > 2, "{seen:?}");
 }
 
 #[test]
