@@ -405,6 +405,9 @@ fn a_source_that_is_replaced_while_it_is_audited_is_an_error_and_never_a_mixture
             report.rows.push(row);
         }
         write_report(&report, &source, &newer.path().join("source"));
+        // As a report in overwrite mode: another assembly under the same keys.
+        let manifest = Spoiled(newer.path().to_owned()).find("source", "-Manifest.json");
+        edit(&manifest, |manifest| manifest["assemblyId"] = "overwritten".into());
         let all = tree(&newer.path().join("source"));
         assert!(all.keys().eq(before.keys()));
         let second = all.iter().find(|(key, _)| key.contains("-00002.")).unwrap();
