@@ -666,7 +666,9 @@ fn moto_gets_the_same_bytes_as_folders() {
         ("AWS_SECRET_ACCESS_KEY", "b"),
         ("AWS_EC2_METADATA_DISABLED", "true"),
     ];
-    for (what, more) in [("deliver", &[][..]), ("deliver", &[]), ("verify", &[]), ("reconcile", &[])] {
+    for (what, more) in
+        [("deliver", &[][..]), ("deliver", &[]), ("verify", &[]), ("reconcile", &[]), ("audit", &[])]
+    {
         let out = crate::harness::run(what, &file, more, &environment);
         assert_eq!(code(&out), 0, "{what}: {}", stderr(&out));
     }
