@@ -3,12 +3,11 @@
 //! What comes in: a place and a key below it. What goes out: the parsed object with its text, and differences from
 //! what a field must be. What it must never do: follow a key out of its place, or trust a field.
 
+use crate::error::AuditError;
+use crate::place::{Place, PlaceErrorKind};
 use apportion_model::ObjectKey;
 use serde_json::Value;
 use std::collections::HashSet;
-use std::fs::File;
-use std::io::Read;
-use std::path::Path;
 
 const LARGEST: u64 = 512 << 20;
 /// How many entries of one list are told apart; one that is missing moves all behind it.
@@ -27,17 +26,25 @@ pub(crate) enum NoDocument {
 }
 
 impl Document {
-    pub(crate) fn load(place: &Path, key: &str) -> Result<Self, NoDocument> {
-        let unreadable = |cause: &dyn std::fmt::Display| NoDocument::Unreadable(cause.to_string());
-        ObjectKey::check_relative(key).map_err(|cause| unreadable(&cause))?;
-        let file = File::open(place.join(key)).map_err(|cause| match cause.kind() {
-            std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => NoDocument::Missing,
-            _ => unreadable(&cause),
-        })?;
-        let mut text = String::new();
-        file.take(LARGEST).read_to_string(&mut text).map_err(|cause| unreadable(&cause))?;
-        let value: Value = serde_json::from_str(&text).map_err(|cause| unreadable(&cause))?;
-        if value.is_object() { Ok(Self { text, value }) } else { Err(unreadable(&"is no JSON object")) }
+    /// The document, or why there is none; an error is what keeps the place from being read.
+    pub(crate) fn load(place: &dyn Place, key: &str) -> Result<Result<Self, NoDocument>, AuditError> {
+        if let Err(cause) = ObjectKey::check_relative(key) {
+            return Ok(Err(NoDocument::Unreadable(cause.to_string())));
+        }
+        Ok(match place.read(key, LARGEST) {
+            Ok(None) => Err(NoDocument::Missing),
+            Ok(Some(bytes)) => Self::parse(bytes).map_err(NoDocument::Unreadable),
+            Err(cause) if !cause.is_obstacle() || cause.kind == PlaceErrorKind::Limit => {
+                Err(NoDocument::Unreadable(cause.text))
+            }
+            Err(cause) => return Err(cause.into()),
+        })
+    }
+
+    fn parse(bytes: Vec<u8>) -> Result<Self, String> {
+        let text = String::from_utf8(bytes).map_err(|cause| cause.to_string())?;
+        let value: Value = serde_json::from_str(&text).map_err(|cause| cause.to_string())?;
+        if value.is_object() { Ok(Self { text, value }) } else { Err("is no JSON object".into()) }
     }
 }
 

@@ -3,6 +3,8 @@
 //! What comes in: the object, row, column and cause. What goes out: one sentence with all of them, and a kind that
 //! an exit code can be chosen by. What it must never do: stand for a defect of a target; those are findings.
 
+use crate::place::{PlaceError, PlaceErrorKind};
+
 /// Which sort of obstacle it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AuditErrorKind {
@@ -10,11 +12,15 @@ pub enum AuditErrorKind {
     NotFound,
     /// The source holds several reports and none was named.
     Ambiguous,
-    /// The manifest names an object that isn't there.
+    /// The manifest names an object that isn't there, or something was replaced while it was read.
     SourceNotReady,
-    /// The source is broken, or holds what the delivery format refuses.
+    /// The source is broken, or holds what the delivery format refuses; or there is more of it than may be.
     BadInput,
-    /// The source can't be read.
+    /// Credentials or permissions don't suffice.
+    Permission,
+    /// A place is reached in a wrong way.
+    Settings,
+    /// A place can't be read.
     Io,
     /// The caller asked to stop.
     Interrupted,
@@ -59,13 +65,13 @@ pub enum AuditError {
         /// What is wrong, and what was found.
         cause: String,
     },
-    /// The source can't be read.
-    #[error("{object} can't be read: {cause}")]
-    Io {
-        /// The object's key, or a path.
-        object: String,
-        /// The system's reason.
-        cause: std::io::Error,
+    /// A place, or an object of it, can't be read.
+    #[error("{cause}{}{}", after(.rows), advice(.cause))]
+    Place {
+        /// How many rows of the object were read before.
+        rows: Option<u64>,
+        /// The place's own sentence.
+        cause: PlaceError,
     },
     /// The caller asked to stop.
     #[error("interrupted")]
@@ -76,8 +82,25 @@ fn row_text(row: &Option<u64>) -> String {
     row.map_or_else(String::new, |row| format!(", row {row}"))
 }
 
+fn after(rows: &Option<u64>) -> String {
+    rows.filter(|rows| *rows > 0).map_or_else(String::new, |rows| format!(" (after {rows} rows)"))
+}
+
+fn advice(cause: &PlaceError) -> &'static str {
+    match cause.kind {
+        PlaceErrorKind::Moved => ". Nothing was judged by two versions; run again when nobody writes there",
+        _ => "",
+    }
+}
+
 fn column_text(column: &Option<String>) -> String {
     column.as_ref().map_or_else(String::new, |column| format!(", column {column}"))
+}
+
+impl From<PlaceError> for AuditError {
+    fn from(cause: PlaceError) -> Self {
+        Self::Place { rows: None, cause }
+    }
 }
 
 impl AuditError {
@@ -88,7 +111,15 @@ impl AuditError {
             Self::Ambiguous { .. } => AuditErrorKind::Ambiguous,
             Self::SourceNotReady { .. } => AuditErrorKind::SourceNotReady,
             Self::BadInput { .. } => AuditErrorKind::BadInput,
-            Self::Io { .. } => AuditErrorKind::Io,
+            Self::Place { cause, .. } => match cause.kind {
+                PlaceErrorKind::NotFound => AuditErrorKind::NotFound,
+                PlaceErrorKind::Moved => AuditErrorKind::SourceNotReady,
+                PlaceErrorKind::Permission => AuditErrorKind::Permission,
+                PlaceErrorKind::Settings => AuditErrorKind::Settings,
+                PlaceErrorKind::Limit => AuditErrorKind::BadInput,
+                PlaceErrorKind::Interrupted => AuditErrorKind::Interrupted,
+                PlaceErrorKind::Unreachable | PlaceErrorKind::Unreadable => AuditErrorKind::Io,
+            },
             Self::Interrupted => AuditErrorKind::Interrupted,
         }
     }
@@ -98,13 +129,22 @@ impl AuditError {
         Self::BadInput { object: object.into(), row: None, column: None, cause: cause.into() }
     }
 
-    /// A failed read: broken content is bad input, anything else the system's.
-    pub(crate) fn reading(object: &str, row: Option<u64>, cause: std::io::Error) -> Self {
-        use std::io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
-        if matches!(cause.kind(), InvalidData | InvalidInput | UnexpectedEof) {
-            Self::BadInput { object: object.into(), row, column: None, cause: cause.to_string() }
-        } else {
-            Self::Io { object: object.into(), cause }
+    /// Content that can't be decoded.
+    pub(crate) fn broken(object: &str, row: Option<u64>, cause: impl Into<String>) -> Self {
+        Self::BadInput { object: object.into(), row, column: None, cause: cause.into() }
+    }
+
+    /// The same with the object's place before its key.
+    pub(crate) fn of(self, place: &str) -> Self {
+        let whole = |key: String| if key.is_empty() { place.to_owned() } else { format!("{place}/{key}") };
+        match self {
+            Self::BadInput { object, row, column, cause } => {
+                Self::BadInput { object: whole(object), row, column, cause }
+            }
+            Self::SourceNotReady { manifest, object } => {
+                Self::SourceNotReady { manifest: whole(manifest), object }
+            }
+            other => other,
         }
     }
 }

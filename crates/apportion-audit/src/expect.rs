@@ -12,7 +12,7 @@ use crate::masking::{Masker, Places, Sensitivity};
 use crate::request::{AuditRequest, AuditedAccounts, AuditedCustomer, Contract};
 use crate::routing::{Route, RoutedCells, Router};
 use crate::share::{CustomerExpected, Share, shares};
-use crate::source::{DataObject, Delivery, ReadObject, Rows, source_version};
+use crate::source::{DataObject, Delivery, ReadObject, source_version};
 use crate::totals::{Groups, Totals};
 use apportion_model::{AccountId, BillingPeriod, Day, Format, Instant};
 use csv::ByteRecord;
@@ -86,6 +86,7 @@ pub(crate) fn expect(
     for object in &delivery.objects {
         pass.object(object, interrupted, progress)?;
     }
+    delivery.check_manifest()?;
     let mut expected = pass.expected;
     expected.source_version = source_version(&expected.objects);
     Ok(expected)
@@ -168,8 +169,8 @@ impl<'a> Pass<'a> {
     /// The snake names of all files, in order of first appearance.
     fn all_columns(&mut self) -> Result<(), AuditError> {
         let delivery = self.delivery;
-        for object in delivery.objects.iter().filter(|object| !delivery.is_left_over(object)) {
-            let rows = Rows::open(object)?;
+        for object in &delivery.objects {
+            let Some(rows) = delivery.open(object)? else { continue };
             let has = |name: &&&str| rows.names().iter().any(|found| found == name.as_bytes());
             if let Some(missing) = REQUIRED.iter().find(|name| !has(name)) {
                 let cause = format!("has no column {missing}, so it can't be split");
@@ -193,12 +194,11 @@ impl<'a> Pass<'a> {
         interrupted: &dyn Fn() -> bool,
         progress: &dyn Fn(&str, u64),
     ) -> Result<(), AuditError> {
-        if self.delivery.is_left_over(object) {
+        let Some(mut rows) = self.delivery.open(object)? else {
             let key = object.key.clone();
             self.expected.objects.push(ReadObject { key, fingerprint: Fingerprint::of(b""), rows: 0 });
             return Ok(());
-        }
-        let mut rows = Rows::open(object)?;
+        };
         let (expected, mut record) = (&mut self.expected, ByteRecord::new());
         let (all, registry) = (&expected.unassigned_columns, &mut expected.registry);
         let plan = FilePlan::new(rows.headers(), rows.names(), all, self.wide, registry);

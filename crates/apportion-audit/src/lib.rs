@@ -4,7 +4,8 @@
 //! report with the four zeros (rows unexplained, money unexplained, cells of others, files not as their manifest)
 //! and a finding for every defect. What it must never do: share code with the splitter, write anything, or forgive.
 //!
-//! The delivery format's page is all that this crate and the splitter have in common.
+//! The delivery format's page is all that this crate and the splitter have in common. Folders it reads by itself; of any
+//! other place whoever calls it must bring the bytes ([`Place`]), and what they are is decided here.
 
 mod cells;
 mod columns;
@@ -21,6 +22,8 @@ mod masking;
 mod master;
 mod names;
 mod numbers;
+mod opened;
+mod place;
 mod proof;
 mod report;
 mod request;
@@ -32,6 +35,7 @@ mod target;
 mod totals;
 
 pub use error::{AuditError, AuditErrorKind};
+pub use place::{Folder, Object, Place, PlaceError, PlaceErrorKind};
 pub use report::{AuditReport, CustomerAudit, Finding, FindingKind, PeriodAudit, Zeros};
 pub use request::{
     AuditRequest, AuditedAccount, AuditedAccounts, AuditedCustomer, AuditedExport, Contract, Gzip,
@@ -49,15 +53,16 @@ use target::{ExportContext, UNBLENDED, audit_export, texts};
 /// `interrupted` is asked every few thousand rows; `progress` is told the object being read and its rows so far.
 ///
 /// # Errors
-/// Only what prevents the audit: a source that isn't there, is ambiguous, incomplete, broken or unreadable, or the
-/// caller's wish to stop. A defect of a target is a finding.
+/// Only what prevents the audit: a source that isn't there, is ambiguous, incomplete, broken, unreadable or changing, a
+/// place that doesn't let itself be read, or the caller's wish to stop. A defect of a target is a finding.
 pub fn audit(
     request: &AuditRequest,
     interrupted: &dyn Fn() -> bool,
     progress: &dyn Fn(&str, u64),
 ) -> Result<AuditReport, AuditError> {
+    let in_source = |error: AuditError| error.of(&request.source.name());
     let mut report = AuditReport { periods: Vec::new(), locked: Vec::new(), findings: Vec::new() };
-    for delivery in source::find(request)? {
+    for delivery in source::find(request).map_err(in_source)? {
         if request.locked.contains(&delivery.period) {
             report.locked.push(delivery.period);
             continue;
@@ -78,11 +83,19 @@ fn audit_period(
     interrupted: &dyn Fn() -> bool,
     progress: &dyn Fn(&str, u64),
 ) -> Result<(PeriodAudit, Vec<Finding>), AuditError> {
-    let expected = expect(request, delivery, interrupted, progress)?;
+    let expected = expect(request, delivery, interrupted, progress);
+    let expected = expected.map_err(|error| error.of(&request.source.name()))?;
+    if delivery.manifest.is_some() {
+        // Loose files can have other months, too.
+        delivery.source.forget();
+    }
     let mut findings = Findings::for_period(delivery.period);
     let mut zeros = ZeroCounts::default();
     let context = MasterContext { request, delivery, expected: &expected, interrupted, progress };
-    let master = request.msp_place.as_deref().and_then(|place| Master::load(&context, place, &mut findings));
+    let master = match request.msp_place.as_deref() {
+        Some(place) => Master::load(&context, place, &mut findings)?,
+        None => None,
+    };
     let mut customers = Vec::new();
     for (number, customer) in request.customers.iter().enumerate().filter(|(_, customer)| customer.audited) {
         findings.about(Some(customer.id.as_str()));
@@ -109,11 +122,13 @@ fn audit_period(
                 progress,
             };
             customers.push(audit_export(&context, &mut findings, &mut zeros)?);
+            export.target.forget();
         }
     }
     findings.about(None);
     if let (Some(master), Some(place)) = (&master, &request.msp_place) {
-        master.check(&context, place, &customers, &mut findings, &mut zeros)?;
+        master.check(&context, place.as_ref(), &customers, &mut findings, &mut zeros)?;
+        place.forget();
     } else if request.msp_place.is_some() {
         // Without a master proof nothing leads to the unassigned line items.
         zeros.rows += expected.unassigned;

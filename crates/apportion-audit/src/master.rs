@@ -9,6 +9,7 @@ use crate::error::AuditError;
 use crate::expect::Expected;
 use crate::hashes::hex128;
 use crate::numbers::{Number, Sum};
+use crate::place::Place;
 use crate::proof::{FORMAT_VERSION, compare_files, compare_totals};
 use crate::report::{CustomerAudit, FindingKind, Findings, ZeroCounts};
 use crate::request::AuditRequest;
@@ -19,7 +20,6 @@ use apportion_model::{AssemblyId, Format, ObjectKey};
 use csv::ByteRecord;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashSet};
-use std::path::Path;
 
 /// A master proof that could be read.
 pub(crate) struct Master {
@@ -40,10 +40,14 @@ pub(crate) struct MasterContext<'a> {
 
 impl Master {
     /// Follows the pointer; each obstacle is a finding.
-    pub(crate) fn load(context: &MasterContext<'_>, place: &Path, findings: &mut Findings) -> Option<Self> {
+    pub(crate) fn load(
+        context: &MasterContext<'_>,
+        place: &dyn Place,
+        findings: &mut Findings,
+    ) -> Result<Option<Self>, AuditError> {
         let (source, period) = (&context.request.source_name, context.delivery.period);
         let pointer_key = ObjectKey::MasterPointer { source, period }.to_string();
-        let pointer = load(place, &pointer_key, findings)?;
+        let Some(pointer) = load(place, &pointer_key, findings)? else { return Ok(None) };
         let mut fields = Fields::new(&pointer.value);
         let delivery_id = fields.any_text("delivery_id").unwrap_or_default().to_owned();
         let delivery = AssemblyId::from_source(&delivery_id);
@@ -56,7 +60,7 @@ impl Master {
             findings.add(FindingKind::MasterDiffers, &pointer_key, difference);
         }
         let document = load(place, &key, findings)?;
-        Some(Self { key, delivery_id, document })
+        Ok(document.map(|document| Self { key, delivery_id, document }))
     }
 
     /// Whether the proof says that an export was delivered.
@@ -72,7 +76,7 @@ impl Master {
     pub(crate) fn check(
         &self,
         context: &MasterContext<'_>,
-        place: &Path,
+        place: &dyn Place,
         audited: &[CustomerAudit],
         findings: &mut Findings,
         zeros: &mut ZeroCounts,
@@ -193,7 +197,7 @@ impl Master {
     fn check_unassigned(
         &self,
         context: &MasterContext<'_>,
-        place: &Path,
+        place: &dyn Place,
         stated: &Value,
         out: &mut Vec<String>,
         findings: &mut Findings,
@@ -225,7 +229,7 @@ impl Master {
     fn read_unassigned(
         &self,
         context: &MasterContext<'_>,
-        place: &Path,
+        place: &dyn Place,
         list: &[Value],
         out: &mut Vec<String>,
         findings: &mut Findings,
@@ -287,13 +291,13 @@ impl Master {
     }
 }
 
-fn load(place: &Path, key: &str, findings: &mut Findings) -> Option<Document> {
-    match Document::load(place, key) {
-        Ok(document) => return Some(document),
+fn load(place: &dyn Place, key: &str, findings: &mut Findings) -> Result<Option<Document>, AuditError> {
+    match Document::load(place, key)? {
+        Ok(document) => return Ok(Some(document)),
         Err(NoDocument::Missing) => findings.add(FindingKind::MasterMissing, key, "is missing"),
         Err(NoDocument::Unreadable(cause)) => findings.add(FindingKind::MasterUnreadable, key, cause),
     }
-    None
+    Ok(None)
 }
 
 /// Assembly and proof must be those that the export's manifest leads to, if that was read.

@@ -3,15 +3,18 @@
 //! What comes in: settings, resolved by the caller. What goes out: plain data for the other modules. What it must
 //! never do: carry anything that the splitter computed.
 
+use crate::place::Place;
 use apportion_model::{AccountId, BillingPeriod, CustomerId, Day, Format, Layout, ReportId, SourceName};
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
+use std::sync::Arc;
 
 /// One audit: a source, and where its shares were delivered.
 #[derive(Debug, Clone)]
 pub struct AuditRequest {
-    /// A folder laid out as the bucket, or one loose file.
-    pub source: PathBuf,
+    /// Where the source lies.
+    pub source: Arc<dyn Place>,
+    /// The one loose object of it that is the source, if all else in it isn't.
+    pub source_object: Option<String>,
     /// The source's name; `main` unless the settings name it.
     pub source_name: SourceName,
     /// Whether report ids carry the source's name. For information: the report ids are given below.
@@ -31,7 +34,7 @@ pub struct AuditRequest {
     /// All customers of the settings, because routing needs all.
     pub customers: Vec<AuditedCustomer>,
     /// The MSP's own place, with master proofs and unassigned line items.
-    pub msp_place: Option<PathBuf>,
+    pub msp_place: Option<Arc<dyn Place>>,
     /// The key that foreign account ids are masked with; none means twelve zeros.
     pub mask_key: Option<Vec<u8>>,
 }
@@ -191,8 +194,8 @@ pub struct AuditedAccount {
 pub struct AuditedExport {
     /// Its report id.
     pub report_id: ReportId,
-    /// The folder that its consumer reads.
-    pub target: PathBuf,
+    /// The place that its consumer reads.
+    pub target: Arc<dyn Place>,
     /// Where its objects lie there.
     pub layout: Layout,
     /// How its data files are written.

@@ -95,12 +95,16 @@ pub(crate) fn code_of(error: &anyhow::Error, signals: &Signals) -> u8 {
     if let Some(error) = error.downcast_ref::<apportion_flow::source::SourceError>() {
         return code_of_kind(error.kind(), signals);
     }
+    if let Some(error) = error.downcast_ref::<apportion_flow::storage::DocumentError>() {
+        return code_of_kind(error.kind(), signals);
+    }
     if let Some(error) = error.downcast_ref::<apportion_audit::AuditError>() {
         return match error.kind() {
             AuditErrorKind::NotFound => NOT_FOUND,
-            AuditErrorKind::Ambiguous => USAGE_CODE,
+            AuditErrorKind::Ambiguous | AuditErrorKind::Settings => USAGE_CODE,
             AuditErrorKind::SourceNotReady => SOURCE_MOVED,
             AuditErrorKind::BadInput => LIMIT,
+            AuditErrorKind::Permission => PERMISSION,
             AuditErrorKind::Io => FAILED,
             AuditErrorKind::Interrupted => signals.code(),
         };

@@ -3,7 +3,7 @@
 //! What comes in: an archive. What goes out: the text of its only file, from a thread of its own that unpacks it into a
 //! pipe. What it must never do: keep the text, or pass over a checksum that is wrong.
 
-use std::fs::File;
+use crate::opened::Reader;
 use std::io::{Error, ErrorKind, PipeReader, PipeWriter, Read, Result};
 use std::thread::JoinHandle;
 use zip::ZipArchive;
@@ -15,7 +15,7 @@ pub(super) struct OnlyFile {
 }
 
 impl OnlyFile {
-    pub(super) fn open(file: File) -> Result<Self> {
+    pub(super) fn open(file: Reader) -> Result<Self> {
         let mut archive = ZipArchive::new(file)?;
         let mut files = Vec::new();
         for (place, name) in archive.file_names().enumerate() {
@@ -42,7 +42,7 @@ impl OnlyFile {
     }
 }
 
-fn unpack(mut archive: ZipArchive<File>, place: usize, mut writer: PipeWriter) -> Result<()> {
+fn unpack(mut archive: ZipArchive<Reader>, place: usize, mut writer: PipeWriter) -> Result<()> {
     let mut file = archive.by_index(place)?;
     let size = file.size();
     // One byte more than the archive says is enough to know that it lies.

@@ -1,71 +1,41 @@
 //! Finds the deliveries of a source.
 //!
-//! What comes in: the request's folder or file. What goes out: the wanted report's deliveries, oldest first, every
-//! data object found below the manifest's own place. What it must never do: follow a key out of the source folder,
+//! What comes in: the request's source. What goes out: the wanted report's deliveries, oldest first, every
+//! data object found below the manifest's own place. What it must never do: follow a key out of the source's place,
 //! or choose between two reports by itself.
 
-use super::place::{Pointer, Shape, pointer};
-use super::{DataObject, Delivery, Format, ReadObject, Rows};
+use super::pointer::{Pointer, Shape, pointer};
+use super::{DataObject, Delivery, Format, Objects, ReadObject, Rows};
 use crate::error::AuditError;
 use crate::hashes::Fingerprint;
+use crate::opened::Opened;
 use crate::request::AuditRequest;
 use apportion_model::{BillingPeriod, Instant};
 use csv::ByteRecord;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 
-const DEEPEST: usize = 24;
-const LARGEST_MANIFEST: u64 = 256 << 20;
 const PERIOD_START: &str = "bill_billing_period_start_date";
 const STATUS_TABLE: &str = "cost_and_usage_data_status/cost_and_usage_data_status.parquet";
 
 /// The deliveries that the request asks for.
 pub(crate) fn find(request: &AuditRequest) -> Result<Vec<Delivery>, AuditError> {
-    let source = &request.source;
-    let place = source.display().to_string();
-    let about = std::fs::metadata(source).map_err(|cause| match cause.kind() {
-        std::io::ErrorKind::NotFound => {
-            AuditError::NotFound { wanted: "the source".into(), place: place.clone() }
+    let source = Objects::new(&request.source);
+    if let Some(key) = &request.source_object {
+        if !source.has(key)? {
+            return Err(AuditError::NotFound { wanted: key.clone(), place: request.source.name() });
         }
-        _ => AuditError::Io { object: place.clone(), cause },
-    })?;
-    if about.is_file() {
-        let name = source.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-        return in_periods(request, loose(&name, vec![(name.clone(), source.clone())])?);
+        return in_periods(request, loose(&source, key, vec![key.clone()])?);
     }
-    let mut files = Vec::new();
-    walk(source, "", 0, &mut files)?;
-    files.sort();
-    let manifests = if request.files { Vec::new() } else { manifests(source, &files)? };
+    let files = source.list()?;
+    let manifests = if request.files { Vec::new() } else { manifests(&source, &files)? };
     if manifests.is_empty() {
-        let (report, chosen) = chosen_loose(request, &files)?;
-        let objects = chosen.into_iter().map(|key| (key.clone(), source.join(key))).collect();
-        return in_periods(request, loose(&report, objects)?);
+        let (report, chosen) = chosen_loose(request, &source, &files)?;
+        return in_periods(request, loose(&source, &report, chosen)?);
     }
     let files: BTreeSet<String> = files.into_iter().collect();
     let chosen = chosen(request, manifests)?;
-    chosen_periods(request, chosen)?.iter().map(|manifest| load(source, manifest, &files)).collect()
-}
-
-fn walk(folder: &Path, key: &str, depth: usize, files: &mut Vec<String>) -> Result<(), AuditError> {
-    let failed = |cause| AuditError::Io { object: folder.display().to_string(), cause };
-    if depth > DEEPEST {
-        return Ok(());
-    }
-    for entry in std::fs::read_dir(folder).map_err(failed)? {
-        let entry = entry.map_err(failed)?;
-        // A name that isn't UTF-8 can't be a key that a manifest names.
-        let Ok(name) = entry.file_name().into_string() else { continue };
-        let key = if key.is_empty() { name } else { format!("{key}/{name}") };
-        let kind = entry.file_type().map_err(failed)?;
-        if kind.is_dir() {
-            walk(&entry.path(), &key, depth + 1, files)?;
-        } else if kind.is_file() || entry.path().is_file() {
-            files.push(key);
-        }
-    }
-    Ok(())
+    chosen_periods(request, chosen)?.iter().map(|manifest| load(&source, manifest, &files)).collect()
 }
 
 /// A manifest that points to a delivery, and what it says.
@@ -77,7 +47,7 @@ struct Manifest {
 }
 
 /// The manifests that point to a cost report's data; those of FOCUS exports and those that name nothing don't.
-fn manifests(source: &Path, files: &[String]) -> Result<Vec<Manifest>, AuditError> {
+fn manifests(source: &Objects, files: &[String]) -> Result<Vec<Manifest>, AuditError> {
     let mut found = Vec::new();
     for pointer in files.iter().filter_map(|key| pointer(key)) {
         if let Some(manifest) = read_manifest(source, pointer)? {
@@ -87,14 +57,9 @@ fn manifests(source: &Path, files: &[String]) -> Result<Vec<Manifest>, AuditErro
     Ok(found)
 }
 
-fn read_manifest(source: &Path, pointer: Pointer) -> Result<Option<Manifest>, AuditError> {
+fn read_manifest(source: &Objects, pointer: Pointer) -> Result<Option<Manifest>, AuditError> {
     let key = &pointer.key;
-    let path = source.join(key);
-    let failed = |cause| AuditError::Io { object: key.clone(), cause };
-    if std::fs::metadata(&path).map_err(failed)?.len() > LARGEST_MANIFEST {
-        return Err(AuditError::bad(key, "is too large for a manifest"));
-    }
-    let bytes = std::fs::read(&path).map_err(failed)?;
+    let bytes = source.manifest(key)?;
     let json: Value = serde_json::from_slice(&bytes)
         .map_err(|cause| AuditError::bad(key, format!("is no JSON: {cause}")))?;
     let exports = pointer.shape == Shape::Exports;
@@ -132,7 +97,7 @@ fn has_focus_names(names: &[&str]) -> bool {
 
 /// The one report that is meant.
 fn chosen(request: &AuditRequest, mut manifests: Vec<Manifest>) -> Result<Vec<Manifest>, AuditError> {
-    let place = request.source.display().to_string();
+    let place = request.source.name();
     if let Some(report) = &request.report {
         manifests.retain(|manifest| manifest.pointer.report == *report);
         if manifests.is_empty() {
@@ -172,7 +137,7 @@ fn chosen_periods(request: &AuditRequest, manifests: Vec<Manifest>) -> Result<Ve
     let wanted: BTreeSet<_> = wanted.iter().copied().collect();
     let missing = |period: BillingPeriod| AuditError::NotFound {
         wanted: format!("billing period {period}"),
-        place: request.source.display().to_string(),
+        place: request.source.name(),
     };
     if let Some(period) = wanted.iter().find(|period| !by_period.contains_key(period))
         && !request.period_may_be_elsewhere
@@ -193,7 +158,7 @@ fn in_periods(request: &AuditRequest, mut deliveries: Vec<Delivery>) -> Result<V
     {
         return Err(AuditError::NotFound {
             wanted: format!("billing period {period}"),
-            place: request.source.display().to_string(),
+            place: request.source.name(),
         });
     }
     deliveries.retain(|delivery| wanted.contains(&delivery.period));
@@ -201,8 +166,12 @@ fn in_periods(request: &AuditRequest, mut deliveries: Vec<Delivery>) -> Result<V
 }
 
 /// Without any manifest each file is a report of its own, named by its key; or all are one, named by the folder.
-fn chosen_loose(request: &AuditRequest, files: &[String]) -> Result<(String, Vec<String>), AuditError> {
-    let place = request.source.display().to_string();
+fn chosen_loose(
+    request: &AuditRequest,
+    source: &Objects,
+    files: &[String],
+) -> Result<(String, Vec<String>), AuditError> {
+    let place = request.source.name();
     let is_data = |key: &&String| {
         let name = file_of(key);
         let status = key.as_str() == STATUS_TABLE || key.ends_with(&format!("/{STATUS_TABLE}"));
@@ -210,14 +179,13 @@ fn chosen_loose(request: &AuditRequest, files: &[String]) -> Result<(String, Vec
     };
     let mut found = Vec::new();
     for key in files.iter().filter(is_data) {
-        if !is_focus_file(key, &request.source.join(key)) {
+        if !is_focus_file(source, key) {
             found.push(key.clone());
         }
     }
     let nothing = "a manifest, .csv.gz, .csv.zip, .csv or .parquet file";
     if request.files && !found.is_empty() {
-        let path = request.source.canonicalize().unwrap_or_else(|_| request.source.clone());
-        return Ok((path.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned()), found));
+        return Ok((request.source.bucket().unwrap_or_default(), found));
     }
     if let Some(report) = &request.report {
         found.retain(|key| key == report || file_of(key) == report);
@@ -230,26 +198,28 @@ fn chosen_loose(request: &AuditRequest, files: &[String]) -> Result<(String, Vec
 }
 
 /// A file that can't be opened is no reason to pass it over: that is told when it is read.
-fn is_focus_file(key: &str, path: &Path) -> bool {
+fn is_focus_file(source: &Objects, key: &str) -> bool {
     let Some(format) = Format::of(key) else { return false };
-    let object = DataObject { key: key.into(), path: path.into(), format, month: None };
-    let Ok(rows) = Rows::open(&object) else { return false };
+    let object = DataObject { key: key.into(), format, month: None };
+    let rows = source.open(key).and_then(|opened| Rows::read(&object, opened));
+    let Ok(rows) = rows else { return false };
     let names: Vec<String> =
         rows.headers().iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect();
     has_focus_names(&names.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
 /// One delivery per month of loose files' rows.
-fn loose(report: &str, files: Vec<(String, std::path::PathBuf)>) -> Result<Vec<Delivery>, AuditError> {
+fn loose(source: &Objects, report: &str, files: Vec<String>) -> Result<Vec<Delivery>, AuditError> {
     let mut months: BTreeMap<BillingPeriod, Vec<DataObject>> = BTreeMap::new();
     let several = files.len() > 1;
-    for (key, path) in files {
-        if several && std::fs::metadata(&path).is_ok_and(|meta| meta.len() == 0) {
+    for key in files {
+        let opened = source.open(&key)?;
+        if several && opened.bytes() == 0 {
             continue;
         }
         let format = Format::of(&key).ok_or_else(|| AuditError::bad(&key, "is neither CSV nor .parquet"))?;
-        let object = DataObject { key, path, format, month: None };
-        for month in months_of(&object)? {
+        let object = DataObject { key, format, month: None };
+        for month in months_of(&object, opened)? {
             months.entry(month).or_default().push(DataObject { month: Some(month), ..object.clone() });
         }
     }
@@ -257,6 +227,7 @@ fn loose(report: &str, files: Vec<(String, std::path::PathBuf)>) -> Result<Vec<D
         return Err(AuditError::bad(report, "has no row, so its billing period is unknown"));
     }
     let delivery = |(period, objects)| Delivery {
+        source: source.clone(),
         report: report.into(),
         period,
         manifest: None,
@@ -267,8 +238,8 @@ fn loose(report: &str, files: Vec<(String, std::path::PathBuf)>) -> Result<Vec<D
     Ok(months.into_iter().map(delivery).collect())
 }
 
-fn months_of(object: &DataObject) -> Result<BTreeSet<BillingPeriod>, AuditError> {
-    let mut rows = Rows::open(object)?;
+fn months_of(object: &DataObject, opened: Opened) -> Result<BTreeSet<BillingPeriod>, AuditError> {
+    let mut rows = Rows::read(object, opened)?;
     let columns: Vec<usize> =
         (0..rows.names().len()).filter(|c| rows.names()[*c] == PERIOD_START.as_bytes()).collect();
     if columns.is_empty() {
@@ -294,7 +265,7 @@ fn months_of(object: &DataObject) -> Result<BTreeSet<BillingPeriod>, AuditError>
     Ok(months)
 }
 
-fn load(source: &Path, manifest: &Manifest, files: &BTreeSet<String>) -> Result<Delivery, AuditError> {
+fn load(source: &Objects, manifest: &Manifest, files: &BTreeSet<String>) -> Result<Delivery, AuditError> {
     let Manifest { pointer, bytes, assembly, keys } = manifest;
     let mut objects = Vec::with_capacity(keys.len());
     for key in keys {
@@ -302,17 +273,17 @@ fn load(source: &Path, manifest: &Manifest, files: &BTreeSet<String>) -> Result<
         let found = pointer.locate(key, files).map_err(bad)?;
         let format =
             Format::of(key).ok_or_else(|| bad(format!("names {key:?}: neither CSV nor .parquet")))?;
-        let path = source.join(&found);
-        if !path.is_file() {
+        if !files.contains(&found) && !source.has(&found)? {
             return Err(AuditError::SourceNotReady { manifest: pointer.key.clone(), object: key.clone() });
         }
-        objects.push(DataObject { key: found, path, format, month: None });
+        objects.push(DataObject { key: found, format, month: None });
     }
     let kind = kind(pointer.shape == Shape::Exports, &objects);
     if kind == Some("cur1-parquet") {
         check_status(source, pointer, files)?;
     }
     Ok(Delivery {
+        source: source.clone(),
         report: pointer.report.clone(),
         period: pointer.period,
         manifest: Some(ReadObject { key: pointer.key.clone(), fingerprint: Fingerprint::of(bytes), rows: 0 }),
@@ -323,7 +294,7 @@ fn load(source: &Path, manifest: &Manifest, files: &BTreeSet<String>) -> Result<
 }
 
 /// Athena integration says in a table of one column whether the report is being written.
-fn check_status(source: &Path, pointer: &Pointer, files: &BTreeSet<String>) -> Result<(), AuditError> {
+fn check_status(source: &Objects, pointer: &Pointer, files: &BTreeSet<String>) -> Result<(), AuditError> {
     let key = if pointer.root.is_empty() {
         STATUS_TABLE.to_owned()
     } else {
@@ -332,8 +303,8 @@ fn check_status(source: &Path, pointer: &Pointer, files: &BTreeSet<String>) -> R
     if !files.contains(&key) {
         return Ok(());
     }
-    let object = DataObject { path: source.join(&key), key, format: Format::Parquet, month: None };
-    let mut rows = Rows::open(&object)?;
+    let object = DataObject { key, format: Format::Parquet, month: None };
+    let mut rows = Rows::read(&object, source.open(&object.key)?)?;
     let mut record = ByteRecord::new();
     while rows.next(&mut record)? {
         if record.iter().any(|cell| cell.trim_ascii().eq_ignore_ascii_case(b"updating")) {

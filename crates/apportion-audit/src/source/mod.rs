@@ -1,26 +1,31 @@
 //! The source: which deliveries it holds, and their rows.
 //!
-//! What comes in: a folder laid out as the bucket, or loose files. What goes out: deliveries with their objects,
-//! and rows as cells under snake names. What it must never do: write, or take a file that no manifest names.
+//! What comes in: the source's place, in which a report lies as AWS put it, or loose files. What goes out: deliveries
+//! with their objects, and rows as cells under snake names. What it must never do: write, take a file that no manifest
+//! names, or make one delivery of two versions.
 
 mod archive;
 mod find;
+mod objects;
 mod parquet_rows;
-mod place;
+mod pointer;
 mod rows;
 
 pub(crate) use find::find;
+pub(crate) use objects::Objects;
 pub(crate) use parquet_rows::write_cell;
 pub(crate) use rows::Rows;
 
+use crate::error::AuditError;
 use crate::hashes::{Fingerprint, hex};
 use apportion_model::BillingPeriod;
 use sha2::{Digest, Sha256};
-use std::path::PathBuf;
 
 /// One billing period of a report.
 #[derive(Debug, Clone)]
 pub(crate) struct Delivery {
+    /// Where its objects are.
+    pub(crate) source: Objects,
     pub(crate) report: String,
     pub(crate) period: BillingPeriod,
     /// Absent for a loose file.
@@ -32,18 +37,29 @@ pub(crate) struct Delivery {
 }
 
 impl Delivery {
-    /// Whether an object is one of several and has no bytes: what an update with fewer files can leave.
-    pub(crate) fn is_left_over(&self, object: &DataObject) -> bool {
-        self.objects.len() > 1 && std::fs::metadata(&object.path).is_ok_and(|meta| meta.len() == 0)
+    /// Opens an object; None if it is one of several and has no bytes: what an update with fewer files can leave.
+    pub(crate) fn open(&self, object: &DataObject) -> Result<Option<Rows>, AuditError> {
+        let opened = self.source.open(&object.key)?;
+        if self.objects.len() > 1 && opened.bytes() == 0 {
+            return Ok(None);
+        }
+        Rows::read(object, opened).map(Some)
+    }
+
+    /// Looks whether the manifest still is what it was before the objects were read.
+    pub(crate) fn check_manifest(&self) -> Result<(), AuditError> {
+        match &self.manifest {
+            Some(manifest) => self.source.check_still(manifest),
+            None => Ok(()),
+        }
     }
 }
 
 /// A data object that is there to be read.
 #[derive(Debug, Clone)]
 pub(crate) struct DataObject {
-    /// Relative to the source folder.
+    /// Relative to the source's place.
     pub(crate) key: String,
-    pub(crate) path: PathBuf,
     pub(crate) format: Format,
     /// Only this month's rows are the delivery's; of a loose file.
     pub(crate) month: Option<BillingPeriod>,

@@ -16,8 +16,8 @@ use csv::ByteRecord;
 use parquet::arrow::arrow_reader::{
     ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
 };
+use parquet::file::reader::ChunkReader;
 use serde_json::Value;
-use std::fs::File;
 use std::io::Write;
 
 const BATCH_ROWS: usize = 4096;
@@ -34,7 +34,7 @@ pub(super) struct ParquetRows {
 }
 
 impl ParquetRows {
-    pub(super) fn open(file: File) -> Result<Self, String> {
+    pub(super) fn open(file: impl ChunkReader + 'static) -> Result<Self, String> {
         // Without the embedded Arrow schema the types are Parquet's own, whatever wrote the file.
         let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
         let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(file, options)

@@ -9,11 +9,11 @@ use super::{DataObject, Format};
 use crate::error::AuditError;
 use crate::hashes::{Fingerprint, Tap, TapRecord};
 use crate::names::snake;
+use crate::opened::{Opened, Reader};
 use apportion_model::{BillingPeriod, Instant};
 use csv::ByteRecord;
 use flate2::bufread::MultiGzDecoder;
 use std::cell::Cell;
-use std::fs::File;
 use std::io::{BufReader, Read};
 use std::rc::Rc;
 
@@ -38,6 +38,7 @@ enum Inner {
 /// Reads an object row by row.
 pub(crate) struct Rows {
     object: DataObject,
+    opened: Opened,
     headers: Vec<Vec<u8>>,
     names: Vec<Vec<u8>>,
     row: u64,
@@ -49,20 +50,19 @@ pub(crate) struct Rows {
 }
 
 impl Rows {
-    /// Opens the object and reads its header or schema.
-    pub(crate) fn open(object: &DataObject) -> Result<Self, AuditError> {
-        let file =
-            File::open(&object.path).map_err(|cause| AuditError::Io { object: object.key.clone(), cause })?;
-        let (headers, inner) = match object.format {
-            Format::Csv | Format::PlainCsv | Format::ZipCsv => open_csv(object, file)?,
-            Format::Parquet => {
-                let rows = ParquetRows::open(file).map_err(|cause| AuditError::bad(&object.key, cause))?;
-                (rows.headers(), Inner::Parquet(Box::new(rows)))
-            }
+    /// Reads the header or schema of an object.
+    pub(crate) fn read(object: &DataObject, opened: Opened) -> Result<Self, AuditError> {
+        let started = match object.format {
+            Format::Csv | Format::PlainCsv | Format::ZipCsv => open_csv(object, opened.reader()),
+            Format::Parquet => match ParquetRows::open(opened.clone()) {
+                Ok(rows) => Ok((rows.headers(), Inner::Parquet(Box::new(rows)))),
+                Err(cause) => Err(AuditError::bad(&object.key, cause)),
+            },
         };
+        let (headers, inner) = started.map_err(|error| why(&opened, 0, error))?;
         let names: Vec<Vec<u8>> = headers.iter().map(|header: &Vec<u8>| snake(header)).collect();
         let month_columns = (0..names.len()).filter(|column| names[*column] == PERIOD_START).collect();
-        Ok(Self { object: object.clone(), headers, names, row: 0, own: 0, month_columns, inner })
+        Ok(Self { object: object.clone(), opened, headers, names, row: 0, own: 0, month_columns, inner })
     }
 
     /// The headers as the file has them.
@@ -122,36 +122,46 @@ impl Rows {
         let more = match &mut self.inner {
             Inner::Csv { reader, since_row, .. } => {
                 since_row.set(0);
-                reader.read_byte_record(record).map_err(|cause| csv_fault(key, row, cause))?
+                reader.read_byte_record(record).map_err(|cause| csv_fault(key, row, cause))
             }
-            Inner::Parquet(rows) => rows.next(record).map_err(|cause| AuditError::BadInput {
-                object: key.clone(),
-                row: Some(row),
-                column: None,
-                cause,
-            })?,
+            Inner::Parquet(rows) => {
+                rows.next(record).map_err(|cause| AuditError::broken(key, Some(row), cause))
+            }
         };
+        let more = more.map_err(|error| why(&self.opened, self.row, error))?;
         self.row += u64::from(more);
         Ok(more)
     }
 
-    /// Size and SHA-256 of the object, once all its rows are read.
+    /// Size and SHA-256 of the object, once all its rows are read: of the version that they were read from.
     pub(crate) fn finish(self) -> Result<Fingerprint, AuditError> {
         match self.inner {
             Inner::Csv { tap: Some(tap), .. } => Ok(tap.fingerprint()),
             Inner::Csv { tap: None, .. } | Inner::Parquet(_) => {
-                let failed = |cause| AuditError::Io { object: self.object.key.clone(), cause };
-                Fingerprint::of_stream(File::open(&self.object.path).map_err(failed)?).map_err(failed)
+                let whole = BufReader::with_capacity(BUFFER, self.opened.reader());
+                Fingerprint::of_stream(whole).map_err(|cause| {
+                    let error = AuditError::broken(&self.object.key, None, cause.to_string());
+                    why(&self.opened, self.row, error)
+                })
             }
         }
     }
 }
 
-fn open_csv(object: &DataObject, file: File) -> Result<(Vec<Vec<u8>>, Inner), AuditError> {
+/// What decoders say of an object that can't be read isn't the reason.
+fn why(opened: &Opened, rows: u64, error: AuditError) -> AuditError {
+    match opened.failure() {
+        Some(cause) => AuditError::Place { rows: Some(rows), cause },
+        None => error,
+    }
+}
+
+fn open_csv(object: &DataObject, file: Reader) -> Result<(Vec<Vec<u8>>, Inner), AuditError> {
     let key = object.key.as_str();
     let (inner, tap): (Box<dyn Read>, _) = match object.format {
         Format::ZipCsv => {
-            let text = OnlyFile::open(file).map_err(|cause| AuditError::reading(key, None, cause))?;
+            let text =
+                OnlyFile::open(file).map_err(|cause| AuditError::broken(key, None, cause.to_string()))?;
             (Box::new(BufReader::with_capacity(BUFFER, text)), None)
         }
         format => {
@@ -181,7 +191,7 @@ fn csv_fault(key: &str, row: u64, cause: csv::Error) -> AuditError {
     let row = (row > 0).then_some(row);
     let text = cause.to_string();
     match cause.into_kind() {
-        csv::ErrorKind::Io(cause) => AuditError::reading(key, row, cause),
+        csv::ErrorKind::Io(cause) => AuditError::broken(key, row, cause.to_string()),
         csv::ErrorKind::UnequalLengths { expected_len, len, .. } => AuditError::BadInput {
             object: key.into(),
             row,
@@ -213,13 +223,15 @@ impl<R: Read> Read for RowLimit<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::place::{Folder, Place};
     use flate2::{Compression, write::GzEncoder};
     use std::io::Write;
 
-    fn object(folder: &tempfile::TempDir, bytes: &[u8]) -> DataObject {
-        let path = folder.path().join("a.csv.gz");
-        std::fs::write(&path, bytes).unwrap();
-        DataObject { key: "a.csv.gz".into(), path, format: Format::Csv, month: None }
+    fn open(folder: &tempfile::TempDir, bytes: &[u8]) -> Result<Rows, AuditError> {
+        std::fs::write(folder.path().join("a.csv.gz"), bytes).unwrap();
+        let object = DataObject { key: "a.csv.gz".into(), format: Format::Csv, month: None };
+        let opened = Folder::new(folder.path()).open("a.csv.gz").unwrap().unwrap();
+        Rows::read(&object, Opened::new(opened))
     }
 
     fn gzip(text: &[u8]) -> Vec<u8> {
@@ -233,7 +245,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let bytes =
             [gzip(b"\xef\xbb\xbfbill/BillType,x\r\n\" a \",\"b\"\"c\nd\"\r\n"), gzip(b"1,\n")].concat();
-        let mut rows = Rows::open(&object(&folder, &bytes)).unwrap();
+        let mut rows = open(&folder, &bytes).unwrap();
         assert_eq!(rows.names(), [b"bill_bill_type".to_vec(), b"x".to_vec()]);
         let mut record = ByteRecord::new();
         assert!(rows.next(&mut record).unwrap());
@@ -249,7 +261,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let good = gzip(b"a,b\n1,2\n");
         let all = |bytes: &[u8]| {
-            let mut rows = Rows::open(&object(&folder, bytes))?;
+            let mut rows = open(&folder, bytes)?;
             let mut record = ByteRecord::new();
             while rows.next(&mut record)? {}
             Ok::<_, AuditError>(())

@@ -7,10 +7,10 @@ use super::files::{BUFFER, RowsFound};
 use super::members::Members;
 use crate::error::AuditError;
 use crate::hashes::{Fingerprint, Tap};
+use crate::opened::{Opened, Reader};
 use crate::report::{FindingKind, Findings};
 use csv::{ByteRecord, Terminator};
 use std::cell::Cell;
-use std::fs::File;
 use std::io::{BufReader, ErrorKind, Read};
 use std::rc::Rc;
 
@@ -18,11 +18,11 @@ const LONGEST_ROW: u64 = 64 << 20;
 
 /// Reads to the end; the file's weight, unless it breaks off.
 pub(super) fn read(
-    file: File,
+    file: &Opened,
     rows: &mut RowsFound<'_, '_>,
     findings: &mut Findings,
 ) -> Result<Option<Fingerprint>, AuditError> {
-    let (tap, weight) = Tap::new(file);
+    let (tap, weight) = Tap::new(file.reader());
     let (members, member_count) = Members::new(BufReader::with_capacity(BUFFER, tap));
     let counts = Counts::default();
     let mut reader = csv::ReaderBuilder::new()
@@ -37,6 +37,9 @@ pub(super) fn read(
         Ok(()) => {}
         Err(Stop::Audit(error)) => return Err(error),
         Err(Stop::Broken(cause)) => {
+            if let Some(error) = file.obstacle(rows.rows) {
+                return Err(error);
+            }
             let broken = matches!(
                 cause.kind(),
                 ErrorKind::InvalidData | ErrorKind::InvalidInput | ErrorKind::UnexpectedEof
@@ -61,7 +64,7 @@ pub(super) fn read(
     Ok(Some(weight.fingerprint()))
 }
 
-type CsvReader = csv::Reader<Counted<Members<BufReader<Tap<File>>>>>;
+type CsvReader = csv::Reader<Counted<Members<BufReader<Tap<Reader>>>>>;
 
 enum Stop {
     Audit(AuditError),
@@ -174,7 +177,7 @@ mod tests {
             filled: true,
         };
         let check = FileCheck {
-            place: folder.path(),
+            place: &crate::place::Folder::new(folder.path()),
             key: "f",
             format: apportion_model::Format::CsvGz,
             columns: &["a", "b"].map(column),

@@ -10,12 +10,12 @@ use crate::error::AuditError;
 use crate::expect::ROWS_BETWEEN_LOOKS;
 use crate::hashes::{Fingerprint, RowHasher};
 use crate::names::snake;
+use crate::opened::Opened;
+use crate::place::Place;
 use crate::report::{FindingKind, Findings};
 use apportion_model::Format;
 use csv::ByteRecord;
-use std::fs::File;
-use std::io::{BufReader, ErrorKind};
-use std::path::Path;
+use std::io::BufReader;
 
 /// For reading a file through.
 pub(super) const BUFFER: usize = 256 << 10;
@@ -33,7 +33,7 @@ pub(crate) struct FileColumn {
 
 /// What is to be read, and how it must look.
 pub(crate) struct FileCheck<'a> {
-    pub(crate) place: &'a Path,
+    pub(crate) place: &'a dyn Place,
     pub(crate) key: &'a str,
     pub(crate) format: Format,
     pub(crate) columns: &'a [FileColumn],
@@ -71,18 +71,21 @@ pub(crate) fn read_file(
     findings: &mut Findings,
     on_row: &mut OnRow<'_>,
 ) -> Result<FileFound, AuditError> {
-    let path = check.place.join(check.key);
-    let file = match File::open(&path) {
-        Ok(file) => file,
+    let file = match check.place.open(check.key) {
+        Ok(Some(object)) => Opened::new(object),
+        Ok(None) => {
+            findings.add(FindingKind::FileMissing, check.key, "isn't there");
+            return Ok(FileFound::unread(check.key));
+        }
+        Err(cause) if cause.is_obstacle() => return Err(cause.into()),
         Err(cause) => {
-            let kind = match cause.kind() {
-                ErrorKind::NotFound | ErrorKind::NotADirectory => FindingKind::FileMissing,
-                _ => FindingKind::FileUnreadable,
-            };
-            findings.add(kind, check.key, cause.to_string());
+            findings.add(FindingKind::FileUnreadable, check.key, cause.text);
             return Ok(FileFound::unread(check.key));
         }
     };
+    if (check.interrupted)() {
+        return Err(AuditError::Interrupted);
+    }
     let mut rows = RowsFound {
         check,
         rows: 0,
@@ -93,16 +96,24 @@ pub(crate) fn read_file(
         on_row,
     };
     let fingerprint = match check.format {
-        Format::CsvGz => csv_file::read(file, &mut rows, findings)?,
-        Format::Parquet => parquet_file::read(file, &mut rows, findings)?,
+        Format::CsvGz => csv_file::read(&file, &mut rows, findings)?,
+        Format::Parquet => parquet_file::read(&file, &mut rows, findings)?,
     };
-    // A file whose rows can't be read to the end is weighed all the same.
-    let fingerprint = fingerprint.or_else(|| weigh(&path));
+    // A file whose rows can't be read to the end is weighed all the same, in the version that they were read from.
+    let fingerprint = match fingerprint {
+        Some(fingerprint) => Some(fingerprint),
+        None => weigh(&file, rows.rows)?,
+    };
+    (check.progress)(check.key, rows.rows);
     Ok(FileFound { key: check.key.to_owned(), fingerprint, rows: rows.rows, rows_hash: rows.rows_hash })
 }
 
-fn weigh(path: &Path) -> Option<Fingerprint> {
-    Fingerprint::of_stream(BufReader::with_capacity(BUFFER, File::open(path).ok()?)).ok()
+fn weigh(file: &Opened, rows: u64) -> Result<Option<Fingerprint>, AuditError> {
+    let weighed = Fingerprint::of_stream(BufReader::with_capacity(BUFFER, file.reader()));
+    match file.obstacle(rows) {
+        Some(error) => Err(error),
+        None => Ok(weighed.ok()),
+    }
 }
 
 /// The rows of a file as they come.

@@ -18,7 +18,15 @@ use std::collections::HashSet;
 pub(super) struct Manifest {
     pub(super) account: AccountId,
     pub(super) assembly: AssemblyId,
-    pub(super) keys: Vec<String>,
+    pub(super) keys: Vec<NamedKey>,
+}
+
+/// A file as the manifest names it.
+pub(super) struct NamedKey {
+    /// Its key in the target; as the manifest has it, where that leads out of the target.
+    pub(super) key: String,
+    /// Whether the manifest's key doesn't begin with what stands before all keys of the target.
+    pub(super) is_outside: bool,
 }
 
 /// Checks every field, and returns what is to be followed.
@@ -45,14 +53,15 @@ pub(super) fn check_manifest(
     let (start, end) = (moment(context.period.start()), moment(context.period.end()));
     fields.equals("billingPeriod", &json!({"start": start, "end": end}));
     check_bucket(context, &mut fields);
-    let keys = read_keys(&mut fields);
+    let prefix = context.export.target.prefix();
+    let keys = read_keys(&prefix, &mut fields);
     let manifest = Manifest {
         account: AccountId::from_data(&account),
         assembly: AssemblyId::from_source(&assembly),
         keys,
     };
     let place = manifest.place(context);
-    check_artifacts(&mut fields, &ObjectKey::Proof(place).to_string());
+    check_artifacts(&mut fields, &format!("{prefix}{}", ObjectKey::Proof(place)));
     fields.unknown();
     for difference in fields.differences {
         findings.add(FindingKind::ManifestDiffers, key, difference);
@@ -114,14 +123,7 @@ fn check_columns(columns: &[ExportColumn], fields: &mut Fields<'_>) {
 }
 
 fn check_bucket(context: &ExportContext<'_>, fields: &mut Fields<'_>) {
-    let target = &context.export.target;
-    let own = target.file_name().map(|name| name.to_string_lossy().into_owned());
-    // A path such as `.` has no name of its own.
-    let name = own.or_else(|| {
-        let whole = target.canonicalize().ok()?;
-        whole.file_name().map(|name| name.to_string_lossy().into_owned())
-    });
-    match name {
+    match context.export.target.bucket() {
         Some(name) => fields.text("bucket", &name),
         None => {
             fields.any_text("bucket");
@@ -129,7 +131,8 @@ fn check_bucket(context: &ExportContext<'_>, fields: &mut Fields<'_>) {
     }
 }
 
-fn read_keys(fields: &mut Fields<'_>) -> Vec<String> {
+/// Manifests name keys from the bucket's root.
+fn read_keys(prefix: &str, fields: &mut Fields<'_>) -> Vec<NamedKey> {
     let found = fields.take("reportKeys");
     let Some(list) = found.and_then(Value::as_array) else {
         fields.differ("reportKeys", &"a list of keys", found);
@@ -138,7 +141,10 @@ fn read_keys(fields: &mut Fields<'_>) -> Vec<String> {
     let mut keys = Vec::new();
     for key in list {
         match key.as_str() {
-            Some(key) => keys.push(key.to_owned()),
+            Some(key) => keys.push(match key.strip_prefix(prefix) {
+                Some(own) => NamedKey { key: own.to_owned(), is_outside: false },
+                None => NamedKey { key: key.to_owned(), is_outside: true },
+            }),
             None => fields.differ("reportKeys", &"texts", Some(key)),
         }
     }
@@ -150,11 +156,14 @@ fn check_artifacts(fields: &mut Fields<'_>, proof: &str) {
 }
 
 /// Keys of its own assembly, in order, each once.
-fn check_keys(keys: &[String], wanted: impl Fn(u32) -> String, findings: &mut Findings) {
+fn check_keys(keys: &[NamedKey], wanted: impl Fn(u32) -> String, findings: &mut Findings) {
     let mut seen = HashSet::new();
-    for (number, key) in (1u32..).zip(keys) {
+    for (number, NamedKey { key, is_outside }) in (1u32..).zip(keys) {
         let expected = wanted(number);
-        if let Err(cause) = ObjectKey::check_relative(key) {
+        if *is_outside {
+            let detail = "doesn't begin with the target's own prefix; its readers look for it outside";
+            findings.add(FindingKind::FileUnexpectedKey, key, detail);
+        } else if let Err(cause) = ObjectKey::check_relative(key) {
             findings.add(FindingKind::FileUnexpectedKey, key, cause.to_string());
         } else if !seen.insert(key) {
             findings.add(FindingKind::FileUnexpectedKey, key, "named twice: its rows would count twice");
@@ -199,8 +208,13 @@ mod tests {
     #[test]
     fn keys_outside_the_assembly_are_found() {
         let mut findings = Findings::default();
-        let keys = ["a/1", "a/2", "a/2", "../x", "b/5"].map(str::to_owned);
+        let keys = ["p/a/1", "p/a/2", "p/a/2", "p/../x", "p/b/5", "a/6"];
+        let manifest = json!({"reportKeys": keys});
+        let keys = read_keys("p/", &mut Fields::new(&manifest));
         check_keys(&keys, |number| format!("a/{number}"), &mut findings);
-        assert_eq!(findings.count(), 3);
+        assert_eq!(findings.count(), 4);
+        let found: Vec<_> = keys.iter().map(|named| (named.key.as_str(), named.is_outside)).collect();
+        assert_eq!(found[0], ("a/1", false));
+        assert_eq!(found[5], ("a/6", true));
     }
 }

@@ -25,7 +25,7 @@ use crate::request::{AuditRequest, AuditedAccounts, AuditedCustomer, AuditedExpo
 use crate::share::Share;
 use apportion_model::{BillingPeriod, Format, ObjectKey};
 use export_rows::ExportRows;
-use manifest::{Manifest, check_manifest};
+use manifest::{Manifest, NamedKey, check_manifest};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -109,7 +109,7 @@ pub(crate) fn audit_export(
     let before = findings.count();
     let (layout, report) = (context.export.layout, &context.export.report_id);
     let key = ObjectKey::Manifest { layout, period: context.period, report }.to_string();
-    let manifest = load_manifest(context, &key, findings);
+    let manifest = load_manifest(context, &key, findings)?;
     let mut rows = ExportRows::new(context, masker(context.customer, context.period, key_of(context)));
     let mut files = Vec::new();
     if let Some((document, manifest)) = &manifest {
@@ -117,8 +117,8 @@ pub(crate) fn audit_export(
         for file_key in &manifest.keys {
             files.push(follow(context, file_key, &mut rows, findings)?);
         }
-        look_beside(context, manifest, findings);
-        check_documents(context, manifest, document, &files, findings, zeros);
+        look_beside(context, manifest, findings)?;
+        check_documents(context, manifest, document, &files, findings, zeros)?;
     }
     let expects = manifest.is_some() || context.share.totals.rows() > 0;
     let object = if expects { key.as_str() } else { "" };
@@ -142,11 +142,11 @@ fn load_manifest(
     context: &ExportContext<'_>,
     key: &str,
     findings: &mut Findings,
-) -> Option<(Document, Manifest)> {
-    match Document::load(&context.export.target, key) {
+) -> Result<Option<(Document, Manifest)>, AuditError> {
+    match Document::load(context.export.target.as_ref(), key)? {
         Ok(document) => {
             let manifest = check_manifest(context, key, &document.value, findings);
-            Some((document, manifest))
+            return Ok(Some((document, manifest)));
         }
         Err(NoDocument::Missing) => {
             let rows = context.share.totals.rows();
@@ -157,29 +157,27 @@ fn load_manifest(
                     format!("no manifest for {rows} expected rows"),
                 );
             }
-            None
         }
-        Err(NoDocument::Unreadable(cause)) => {
-            findings.add(FindingKind::ManifestUnreadable, key, cause);
-            None
-        }
+        Err(NoDocument::Unreadable(cause)) => findings.add(FindingKind::ManifestUnreadable, key, cause),
     }
+    Ok(None)
 }
 
 /// Reads one file that the manifest names.
 fn follow(
     context: &ExportContext<'_>,
-    key: &str,
+    named: &NamedKey,
     rows: &mut ExportRows<'_>,
     findings: &mut Findings,
 ) -> Result<FileFound, AuditError> {
-    if ObjectKey::check_relative(key).is_err() {
+    let key = named.key.as_str();
+    if named.is_outside || ObjectKey::check_relative(key).is_err() {
         // Already a finding of the manifest; nothing outside the target is ever opened.
         return Ok(FileFound::unread(key));
     }
     let columns = rows.columns.clone();
     let check = FileCheck {
-        place: &context.export.target,
+        place: context.export.target.as_ref(),
         key,
         format: context.export.format,
         columns: &columns,
@@ -192,20 +190,23 @@ fn follow(
 }
 
 /// A consumer that lists the folder instead would count other data files, too.
-fn look_beside(context: &ExportContext<'_>, manifest: &Manifest, findings: &mut Findings) {
-    let Some(folder) = manifest.folder(context) else { return };
-    let Ok(entries) = std::fs::read_dir(context.export.target.join(&folder)) else { return };
-    let mut beside: Vec<String> = entries
-        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-        .filter(|name| name.ends_with(".csv.gz") || name.ends_with(".parquet"))
-        .map(|name| format!("{folder}/{name}"))
-        .filter(|key| !manifest.keys.contains(key))
-        .collect();
-    beside.sort();
-    for key in beside {
-        let detail = "a data file in the assembly's folder that the manifest doesn't name";
-        findings.add(FindingKind::FileUnexpectedKey, &key, detail);
+fn look_beside(
+    context: &ExportContext<'_>,
+    manifest: &Manifest,
+    findings: &mut Findings,
+) -> Result<(), AuditError> {
+    let Some(folder) = manifest.folder(context) else { return Ok(()) };
+    let below = format!("{folder}/");
+    let named: HashSet<&str> = manifest.keys.iter().map(|named| named.key.as_str()).collect();
+    for key in context.export.target.list(&below)? {
+        let name = key.strip_prefix(&below).unwrap_or(&key);
+        let is_data = name.ends_with(".csv.gz") || name.ends_with(".parquet");
+        if is_data && !name.contains('/') && !named.contains(key.as_str()) {
+            let detail = "a data file in the assembly's folder that the manifest doesn't name";
+            findings.add(FindingKind::FileUnexpectedKey, &key, detail);
+        }
     }
+    Ok(())
 }
 
 fn search(
@@ -251,10 +252,11 @@ fn check_documents(
     files: &[FileFound],
     findings: &mut Findings,
     zeros: &mut ZeroCounts,
-) {
+) -> Result<(), AuditError> {
+    let target = context.export.target.as_ref();
     let place = manifest.place(context);
     let key = ObjectKey::Proof(place).to_string();
-    match Document::load(&context.export.target, &key) {
+    match Document::load(target, &key)? {
         Ok(proof) => {
             search(context, &key, &proof, findings, zeros);
             check_proof(context, &key, &proof.value, manifest.assembly.as_str(), files, findings);
@@ -263,7 +265,7 @@ fn check_documents(
         Err(NoDocument::Unreadable(cause)) => findings.add(FindingKind::ProofUnreadable, &key, cause),
     }
     let key = ObjectKey::AssemblyManifest(place).to_string();
-    match Document::load(&context.export.target, &key) {
+    match Document::load(target, &key)? {
         Ok(own) if own.text == pointer.text => {}
         Ok(own) => {
             search(context, &key, &own, findings, zeros);
@@ -277,11 +279,12 @@ fn check_documents(
     }
     let (layout, period, report) = (place.layout, context.period, &context.export.report_id);
     let key = ObjectKey::Generation { layout, period, report }.to_string();
-    match Document::load(&context.export.target, &key) {
+    match Document::load(target, &key)? {
         Ok(generation) => check_generation(context, &key, &generation.value, findings),
         Err(NoDocument::Missing) => findings.add(FindingKind::GenerationDiffers, &key, "is missing"),
         Err(NoDocument::Unreadable(cause)) => findings.add(FindingKind::GenerationDiffers, &key, cause),
     }
+    Ok(())
 }
 
 fn check_generation(context: &ExportContext<'_>, key: &str, value: &Value, findings: &mut Findings) {

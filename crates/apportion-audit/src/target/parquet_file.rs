@@ -7,6 +7,7 @@ use super::files::RowsFound;
 use crate::columns::ColumnType;
 use crate::error::AuditError;
 use crate::hashes::Fingerprint;
+use crate::opened::Opened;
 use crate::report::{FindingKind, Findings};
 use crate::source::write_cell;
 use arrow_array::{Array, RecordBatch};
@@ -15,7 +16,6 @@ use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderB
 use parquet::basic::{Compression, LogicalType, Repetition, TimeUnit, Type as Physical};
 use parquet::file::metadata::ParquetMetaData;
 use parquet::schema::types::Type;
-use std::fs::File;
 use std::panic::AssertUnwindSafe;
 
 /// A batch holds at most this many cells, so that a wide file takes no more memory than a narrow one.
@@ -24,20 +24,24 @@ const ROWS_OF_BATCH: usize = 4096;
 
 /// Reads to the end. The weight is left to the caller.
 pub(super) fn read(
-    file: File,
+    file: &Opened,
     rows: &mut RowsFound<'_, '_>,
     findings: &mut Findings,
 ) -> Result<Option<Fingerprint>, AuditError> {
     let key = rows.check.key;
     let broken = |findings: &mut Findings, read: u64, cause: String| {
+        if let Some(error) = file.obstacle(read) {
+            return Err(error);
+        }
         findings.add(FindingKind::ParquetBroken, key, format!("after {read} rows: {cause}"));
         Ok(None)
     };
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-    let builder = match decoded(|| ParquetRecordBatchReaderBuilder::try_new_with_options(file, options)) {
-        Ok(builder) => builder,
-        Err(cause) => return broken(findings, 0, cause),
-    };
+    let builder =
+        match decoded(|| ParquetRecordBatchReaderBuilder::try_new_with_options(file.clone(), options)) {
+            Ok(builder) => builder,
+            Err(cause) => return broken(findings, 0, cause),
+        };
     let fields = builder.parquet_schema().root_schema().get_fields().to_vec();
     rows.header(fields.iter().map(|field| field.name().as_bytes()), findings);
     check_schema(rows, &fields, findings);

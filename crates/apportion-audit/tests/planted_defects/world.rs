@@ -9,12 +9,13 @@ use crate::items::{
 use crate::shape::{Column, Shape, Store, Table, kind_of};
 use apportion_audit::{
     AuditReport, AuditRequest, AuditedAccount, AuditedAccounts, AuditedCustomer, AuditedExport, Contract,
-    FindingKind, Gzip, HeaderStyle, Level, audit,
+    FindingKind, Folder, Gzip, HeaderStyle, Level, audit,
 };
 use apportion_model::{AccountId, CustomerId, Format, ReportId, SourceName};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// A whole world in a folder; `bug` changes what the splitter delivers, and the proofs of files agree with it.
 pub(crate) struct World {
@@ -231,7 +232,7 @@ impl World {
             order: shape.order,
             exports: vec![AuditedExport {
                 report_id: ReportId::new(&shape.report(id)).unwrap(),
-                target: self.path(id),
+                target: Arc::new(Folder::new(self.path(id))),
                 layout: shape.layout,
                 format: shape.format,
                 linked_account: None,
@@ -240,7 +241,8 @@ impl World {
             audited: true,
         };
         AuditRequest {
-            source: self.path("source"),
+            source: Arc::new(Folder::new(self.path("source"))),
+            source_object: None,
             source_name: SourceName::unnamed(),
             source_in_report_ids: false,
             report: None,
@@ -249,7 +251,7 @@ impl World {
             period_may_be_elsewhere: false,
             locked: Vec::new(),
             customers: vec![customer("acme"), customer("beta")],
-            msp_place: Some(self.path("msp")),
+            msp_place: Some(Arc::new(Folder::new(self.path("msp")))),
             mask_key: shape.key.map(<[u8]>::to_vec),
         }
     }

@@ -130,6 +130,16 @@ impl Bucket for Folder {
         Ok(found)
     }
 
+    fn list_below(&self, below: &str) -> Result<Vec<ObjectInfo>, StorageError> {
+        let folder = self.path(below.trim_end_matches('/'))?;
+        let mut found = Vec::new();
+        if folder.is_dir() {
+            self.walk(&folder, &mut found)?;
+        }
+        found.sort_by(|left, right| left.key.cmp(&right.key));
+        Ok(found)
+    }
+
     fn info(&self, key: &str) -> Result<Option<ObjectInfo>, StorageError> {
         match fs::metadata(self.path(key)?) {
             Ok(meta) if meta.is_file() => {

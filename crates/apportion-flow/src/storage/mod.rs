@@ -166,6 +166,16 @@ pub trait Bucket: Send + Sync {
     /// Any part that can't be listed.
     fn list(&self) -> Result<Vec<ObjectInfo>, StorageError>;
 
+    /// The objects whose keys begin with `below`, which ends with a slash: some folder's. None is no failure.
+    ///
+    /// # Errors
+    /// Any part that can't be listed.
+    fn list_below(&self, below: &str) -> Result<Vec<ObjectInfo>, StorageError> {
+        let mut found = self.list()?;
+        found.retain(|object| object.key.starts_with(below));
+        Ok(found)
+    }
+
     /// What is known of an object; None if there is none.
     ///
     /// # Errors
@@ -184,6 +194,9 @@ pub trait Bucket: Send + Sync {
     /// # Errors
     /// Whatever keeps it from being opened.
     fn open(&self, key: &str) -> Result<Option<Opened>, StorageError>;
+
+    /// Lets go of what is kept on the local disk for the next who opens the same: nobody will.
+    fn forget_copies(&self) {}
 
     /// Puts an object that must be new. It appears wholly or not at all, and is on disk when this returns.
     ///

@@ -27,6 +27,11 @@ impl Version {
     pub fn is_gone(&self) -> bool {
         self.0.as_ref().is_some_and(|copy| copy.is_gone())
     }
+
+    /// What the store calls it; None of a file, and where the store gives none.
+    pub fn tag(&self) -> Option<&str> {
+        self.0.as_ref().and_then(|copy| copy.tag())
+    }
 }
 
 impl From<File> for Opened {

@@ -79,9 +79,7 @@ pub(crate) fn run(args: &DemoArgs, printer: &Printer, signals: &Signals) -> anyh
     })?;
     let report = deliver(&resolved.request(false)?, &progress)?;
     let (verified, problems) = verify_all(&resolved, &progress, printer)?;
-    progress.stage("auditing: everything again, by other code", None);
-    let audited =
-        super::audit::audit_all(&resolved, &|| signals.came(), &|_, rows| progress.advance(rows, 0))?;
+    let audited = super::audit::audit_all(&resolved, &progress)?;
     progress.finish();
     show(folder, &made, &report, &audited, verified, printer)?;
     Ok(if problems == 0 && audited.is_clean() { exit::OK } else { exit::UNBALANCED })

@@ -166,6 +166,8 @@ fn code_12_for_what_may_not_be_read_or_written() {
     set(object, 0o000);
     let said = Said::of(unprivileged(&place).args(["deliver"]).output().unwrap());
     said.expect(12).tells(&["rpt-1.csv.gz"]);
+    let said = Said::of(unprivileged(&place).args(["audit"]).output().unwrap());
+    said.expect(12).tells(&["source/cur/rpt/20250301-20250401/a1/rpt-1.csv.gz"]);
     set(object, 0o644);
     for folder in ["targets", "msp"] {
         fs::create_dir(place.at(folder)).unwrap();

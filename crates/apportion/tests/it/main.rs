@@ -10,6 +10,7 @@
     unreachable_pub
 )]
 
+mod audit_buckets;
 mod audit_defects;
 mod audit_shapes;
 mod bad_input;

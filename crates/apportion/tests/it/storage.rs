@@ -286,3 +286,31 @@ fn everything(bucket: &ObjectBucket) -> Result<(), StorageError> {
     bucket.delete("nothing")?;
     Ok(())
 }
+
+#[test]
+fn what_lies_below_a_folder_is_listed_alone_and_copies_are_let_go() {
+    let server = TestS3::start(&[("exam-bucket", OWNER)]);
+    let scratch = temp();
+    let store = bucket(&server, "s3://exam-bucket/deep");
+    let places: [&dyn Bucket; 2] = [&store, &Folder::new(scratch.path())];
+    for place in places {
+        for key in ["a/x", "a/b/y", "a.z", "ab/c"] {
+            place.put_new(key, Body::Bytes(key.as_bytes())).unwrap();
+        }
+        let below = |folder| -> Vec<String> {
+            place.list_below(folder).unwrap().into_iter().map(|object| object.key).collect()
+        };
+        assert_eq!(below("a/"), ["a/b/y", "a/x"]);
+        assert_eq!(below("a/b/"), ["a/b/y"]);
+        assert!(below("none/").is_empty() && below("a.z/").is_empty());
+    }
+    let gets = || server.calls().iter().filter(|call| call.operation == Operation::Get).count();
+    let read = || {
+        let mut found = String::new();
+        store.open("a/x").unwrap().unwrap().read_to_string(&mut found).unwrap();
+        (found, gets())
+    };
+    assert_eq!((read().1, read().1), (1, 1));
+    store.forget_copies();
+    assert_eq!(read(), ("a/x".to_owned(), 2));
+}

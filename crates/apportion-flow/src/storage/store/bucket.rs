@@ -174,8 +174,8 @@ impl ObjectBucket {
         Some(ObjectInfo { key, bytes: meta.size, modified })
     }
 
-    async fn list_all(&self) -> object_store::Result<Vec<ObjectMeta>> {
-        let prefix = Path::parse(&self.prefix)?;
+    async fn list_all(&self, below: &str) -> object_store::Result<Vec<ObjectMeta>> {
+        let prefix = Path::parse(format!("{}{below}", self.prefix))?;
         let mut stream = pin!(self.store.list(Some(&prefix)));
         let mut found = Vec::new();
         while let Some(meta) = poll_fn(|context| stream.as_mut().poll_next(context)).await {
@@ -233,7 +233,12 @@ impl Bucket for ObjectBucket {
     }
 
     fn list(&self) -> Result<Vec<ObjectInfo>, StorageError> {
-        let found = self.network.wait(self.list_all()).map_err(|error| self.failed("", "listing", error))?;
+        self.list_below("")
+    }
+
+    fn list_below(&self, below: &str) -> Result<Vec<ObjectInfo>, StorageError> {
+        let found = self.network.wait(self.list_all(below));
+        let found = found.map_err(|error| self.failed(below, "listing", error))?;
         let mut infos: Vec<ObjectInfo> = found.iter().filter_map(|meta| self.info_of(meta)).collect();
         infos.sort_by(|left, right| left.key.cmp(&right.key));
         Ok(infos)
@@ -252,6 +257,10 @@ impl Bucket for ObjectBucket {
     fn open(&self, key: &str) -> Result<Option<Opened>, StorageError> {
         let path = self.path(key)?;
         self.open_path(key, &path)
+    }
+
+    fn forget_copies(&self) {
+        self.copies.forget();
     }
 
     fn put_new(&self, key: &str, body: Body<'_>) -> Result<Put, StorageError> {

@@ -91,6 +91,11 @@ impl LocalCopy {
         }
     }
 
+    /// What the store calls this version.
+    pub(in crate::storage) fn tag(&self) -> Option<&str> {
+        self.origin.etag.as_deref()
+    }
+
     /// Whether the store has another version by now.
     pub(in crate::storage) fn is_gone(&self) -> bool {
         self.gone.load(Ordering::Relaxed)
@@ -212,6 +217,11 @@ impl Copies {
         let copy = copies.remove(place)?;
         copies.push_back(Arc::clone(&copy));
         Some(copy)
+    }
+
+    /// Keeps none any longer.
+    pub(super) fn forget(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// Keeps a copy; those that weren't opened for longest go.

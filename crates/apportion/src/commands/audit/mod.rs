@@ -1,7 +1,15 @@
+//! `audit`: everything recomputed by other code.
+//!
+//! What comes in: settings. What goes out: the auditor's report as a table, findings and the four zeros. What it must never
+//! do: decode a byte for the auditor, or soften what it says.
+
+mod places;
+
 use crate::cli::RunArgs;
 use crate::exit;
 use crate::printer::{Head, Printer, amounts, count, text};
-use crate::settings::{self, Place, ResolvedCustomer, Settings, SourceSetting};
+use crate::progress::Progress;
+use crate::settings::{self, ResolvedCustomer, Settings, SourceSetting};
 use crate::signals::Signals;
 use apportion_audit::{
     AuditError, AuditReport, AuditRequest, AuditedAccount, AuditedAccounts, AuditedCustomer, AuditedExport,
@@ -10,10 +18,11 @@ use apportion_audit::{
 use apportion_core::columns::{Contract, HeaderStyle};
 use apportion_core::proof::{Decision, PeriodState};
 use apportion_core::route::Accounts;
-use apportion_flow::run::{Customer, PlannedExport, SourceRequest};
+use apportion_flow::run::{Customer, PlannedExport, RunError, SourceRequest, Watcher};
+use apportion_flow::storage::{Bucket, find_document};
 use apportion_flow::write::{Gzip, Level, Order};
 use apportion_model::{BillingPeriod, ObjectKey, SourceName};
-use std::path::{Path, PathBuf};
+use std::cell::RefCell;
 
 const HEADS: [Head; 6] = [
     text("period"),
@@ -27,20 +36,27 @@ const HEADS: [Head; 6] = [
 /// `audit`: recomputes everything by other code.
 pub(crate) fn run(args: &RunArgs, printer: &Printer, signals: &Signals) -> anyhow::Result<u8> {
     let settings = settings::resolve(args)?;
-    let report = audit_all(&settings, &|| signals.came(), &|_, _| {})?;
+    let progress = Progress::new(printer, signals);
+    let report = audit_all(&settings, &progress);
+    progress.finish();
+    let report = report?;
     print(&report, printer)?;
     Ok(if report.is_clean() { exit::OK } else { exit::UNBALANCED })
 }
 
 /// One source after another, in the order of the settings.
-pub(crate) fn audit_all(
-    settings: &Settings,
-    interrupted: &dyn Fn() -> bool,
-    progress: &dyn Fn(&str, u64),
-) -> anyhow::Result<AuditReport> {
+pub(crate) fn audit_all(settings: &Settings, watcher: &dyn Watcher) -> anyhow::Result<AuditReport> {
+    watcher.stage("auditing: everything again, by other code", None);
+    let last = RefCell::new((String::new(), 0));
+    let progress = |object: &str, rows: u64| {
+        let mut last = last.borrow_mut();
+        let before = if last.0 == object && last.1 <= rows { last.1 } else { 0 };
+        watcher.advance(rows - before, 0);
+        *last = (object.to_owned(), rows);
+    };
     let mut whole = AuditReport { periods: Vec::new(), locked: Vec::new(), findings: Vec::new() };
     for request in requests(settings)? {
-        let report = audit(&request, interrupted, progress)?;
+        let report = audit(&request, &|| watcher.interrupted(), &progress)?;
         whole.periods.extend(report.periods);
         whole.locked.extend(report.locked);
         whole.findings.extend(report.findings);
@@ -58,33 +74,30 @@ pub(crate) fn audit_all(
     }
 }
 
-/// The auditor has readers of its own, and none for buckets.
-fn folder_of(place: &Place) -> anyhow::Result<PathBuf> {
-    place.folder().map(Path::to_owned).ok_or_else(|| {
-        exit::usage(format!(
-            "{place}: audit reads folders only in this version. Copy source, targets and the MSP's place with `aws s3 sync`, and audit the copies; `verify` and `reconcile` read buckets"
-        ))
-    })
-}
-
 /// The settings in the auditor's own words, one request per source.
 fn requests(settings: &Settings) -> anyhow::Result<Vec<AuditRequest>> {
     let deliver = settings.request(true)?;
     let request = |(source, named): (&SourceSetting, &SourceRequest)| {
         let customers = settings.customers.iter().zip(&deliver.customers);
+        let (place, object) = places::source(&source.place, named);
         Ok(AuditRequest {
-            source: folder_of(&source.place)?,
+            source: place,
+            source_object: object,
             source_name: source.name.clone(),
             source_in_report_ids: source.named,
             report: source.report.clone(),
             files: named.kind == apportion_flow::run::SourceKindWanted::Files,
             periods: settings.periods.clone(),
             period_may_be_elsewhere: deliver.sources.len() > 1,
-            locked: locked(settings, &source.name)?,
+            locked: locked(deliver.msp.as_deref(), &source.name)?,
             customers: customers
                 .map(|(resolved, customer)| audited(settings, named, resolved, customer))
                 .collect::<anyhow::Result<_>>()?,
-            msp_place: settings.msp.as_ref().map(folder_of).transpose()?,
+            msp_place: settings
+                .msp
+                .as_ref()
+                .zip(deliver.msp.as_ref())
+                .map(|(named, msp)| places::place(named, msp)),
             mask_key: settings.mask_key.as_ref().map(|setting| setting.key.expose().to_vec()),
         })
     };
@@ -92,24 +105,21 @@ fn requests(settings: &Settings) -> anyhow::Result<Vec<AuditRequest>> {
 }
 
 /// The months that the MSP has locked: what is live of them need not be what the source and the settings say now.
-fn locked(settings: &Settings, source: &SourceName) -> anyhow::Result<Vec<BillingPeriod>> {
-    let Some(msp) = &settings.msp else { return Ok(Vec::new()) };
-    let msp = folder_of(msp)?;
-    let any = BillingPeriod::new(1970, 1)?;
-    let key = ObjectKey::PeriodState { source, period: any }.to_string();
-    let folder = msp.join(key).parent().map(Path::to_owned).unwrap_or_default();
-    let Ok(entries) = std::fs::read_dir(&folder) else { return Ok(Vec::new()) };
+fn locked(msp: Option<&dyn Bucket>, source: &SourceName) -> anyhow::Result<Vec<BillingPeriod>> {
+    let Some(msp) = msp else { return Ok(Vec::new()) };
+    let key_of = |period| ObjectKey::PeriodState { source, period }.to_string();
+    let any = key_of(BillingPeriod::new(1970, 1)?);
+    let below = any.rsplit_once('/').map_or("", |(folder, _)| folder);
     let mut locked = Vec::new();
-    for entry in entries {
-        let name = entry?.file_name().to_string_lossy().into_owned();
+    for object in msp.list_below(&format!("{below}/")).map_err(RunError::from)? {
+        let name = object.key.rsplit('/').next().unwrap_or_default();
         let Some(Ok(period)) = name.get(..17).map(BillingPeriod::parse) else { continue };
-        let key = ObjectKey::PeriodState { source, period }.to_string();
-        if !key.ends_with(&format!("/{name}")) {
+        let key = key_of(period);
+        if key != object.key {
             continue;
         }
-        let state: PeriodState = serde_json::from_slice(&std::fs::read(msp.join(&key))?)
-            .map_err(|error| exit::usage(format!("{key} can't be read: {error}")))?;
-        if state.state == Decision::Locked {
+        let state = find_document::<PeriodState>(msp, &key)?;
+        if state.is_some_and(|state| state.value.state == Decision::Locked) {
             locked.push(period);
         }
     }
@@ -175,7 +185,7 @@ fn audited_export(resolved: &ResolvedCustomer, planned: PlannedExport) -> anyhow
     let target = target.ok_or_else(|| exit::usage(format!("{} has no target", planned.report)))?;
     Ok(AuditedExport {
         report_id: planned.report,
-        target: folder_of(target)?,
+        target: places::place(target, &planned.target),
         layout: resolved.layout,
         format: planned.format,
         linked_account: planned.linked,
