@@ -3,9 +3,8 @@ use super::exports::Export;
 use super::proofs::{customer_proof, master_proof};
 use super::request::Target;
 use super::written::{Pass, Written};
-use crate::catalog::master_pointer;
 use crate::plant::{Plant, strikes};
-use crate::publish::{Commit, PublishError, commit, put_small, replace};
+use crate::publish::{Commit, PublishError, commit, is_newer_live, put_small};
 use crate::source::{SourceError, hash_object};
 use crate::storage::{Bucket, Swap};
 use apportion_core::manifest::{OwnManifest, write_own};
@@ -21,10 +20,22 @@ impl Export<'_> {
         ObjectKey::Proof(self.place()).to_string()
     }
 
+    /// Whether a newer source is live by now. Of a target that can't be read it isn't known, and its customer has failed.
+    fn is_older_now(&self, generation: &Generation) -> bool {
+        self.wanted
+            && is_newer_live(self.target.as_ref(), &self.generation_key(), generation).unwrap_or(false)
+    }
+
     fn fail(&mut self, error: PublishError) {
-        self.failure = Some(error.into());
+        self.failure = Some(match error {
+            PublishError::Older { .. } => self.older(),
+            other => other.into(),
+        });
     }
 }
+
+/// How often the pointer is put in the place of others that come in between.
+const POINTER_TRIES: u32 = 8;
 
 /// Puts the proofs: each customer's in its export, the master proof in the MSP's place. No manifest moves yet.
 pub(super) fn put_proofs(
@@ -83,12 +94,32 @@ pub(super) fn commit_all(
     }
     let key = ObjectKey::MasterPointer { source: &pass.source.name, period: pass.period }.to_string();
     let newest = MasterEntry { delivery_id: pass.delivery_id.clone(), proof: proof.to_owned() };
-    let pointer = MasterPointer::after(master_pointer(msp.as_ref(), &key)?, newest);
-    let new = to_stored_json(&pointer);
-    if replace(msp.as_ref(), &key, &new)? == Swap::Lost {
-        return Err(PublishError::Raced { place: msp.place(), manifest: key }.into());
+    for _ in 0..POINTER_TRIES {
+        let seen = find_pointer(msp.as_ref(), &key)?;
+        // Asked only after the pointer was read: whoever commits something newer from now on swaps after us, or makes
+        // this swap fail.
+        if exports.iter().any(|export| export.is_older_now(&generation)) {
+            return Ok(());
+        }
+        let (bytes, before) = seen.unzip();
+        let new = to_stored_json(&MasterPointer::after(before.flatten(), newest.clone()));
+        if bytes.as_ref() == Some(&new) || msp.swap(&key, bytes.as_deref(), &new)? == Swap::Done {
+            return Ok(());
+        }
     }
-    Ok(())
+    Err(PublishError::Raced { place: msp.place(), manifest: key }.into())
+}
+
+/// A pointer's bytes, and what they say if they can be read.
+type SeenPointer = Option<(Vec<u8>, Option<MasterPointer>)>;
+
+fn find_pointer(msp: &dyn Bucket, key: &str) -> Result<SeenPointer, RunError> {
+    // A month that is delivered every day has a pointer with many entries.
+    let bytes = msp.read(key, 16 << 20)?;
+    Ok(bytes.map(|bytes| {
+        let pointer = serde_json::from_slice(&bytes).ok();
+        (bytes, pointer)
+    }))
 }
 
 fn commit_export(
@@ -136,6 +167,7 @@ fn commit_export(
             bytes: &bytes,
             generation_key: &export.generation_key(),
             generation,
+            seen_generation: export.live.generation.as_ref(),
         },
     )
 }

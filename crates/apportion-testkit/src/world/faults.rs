@@ -39,6 +39,8 @@ pub enum Plan {
         seed: u64,
         /// How many of a hundred.
         percent: u64,
+        /// The first that may; those before go well.
+        from: u64,
     },
 }
 
@@ -47,12 +49,12 @@ impl Plan {
         match self {
             Self::Nothing => None,
             Self::At(at, mode) => (at == number).then_some(mode),
-            Self::Errors { seed, percent } => {
+            Self::Errors { seed, percent, from } => {
                 let mut hasher = DefaultHasher::new();
                 (seed, number).hash(&mut hasher);
                 let drawn = hasher.finish();
                 let mode = if (drawn >> 32) & 1 == 0 { Mode::Error } else { Mode::ErrorAfter };
-                (drawn % 100 < percent).then_some(mode)
+                (number >= from && drawn % 100 < percent).then_some(mode)
             }
         }
     }

@@ -282,6 +282,7 @@ fn put_back(ready: &Ready<'_>, proof: &MasterProof) -> Result<Turn, PublishError
         bytes: &ready.bytes,
         generation_key: &ready.keys.generation,
         generation: &generation,
+        seen_generation: live,
     };
     commit(ready.target.as_ref(), &back)?;
     Ok(Turn::Moved)
