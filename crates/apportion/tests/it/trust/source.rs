@@ -5,7 +5,7 @@ use super::{NEWEST, SOURCE, Scene, VERSIONS, WRITTEN, is_clean, spread};
 use crate::harness::say;
 use apportion_flow::outcome::Kind;
 use apportion_flow::run::{DeliverReport, RunError};
-use apportion_testkit::world::{Operation, Plan, State, Step, Watch, World};
+use apportion_testkit::world::{Operation, State, Step, Watch, World};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -37,13 +37,14 @@ fn world(scene: &Arc<Scene>, watch: Box<Watch>) -> Arc<World> {
     Arc::new(World::new(start, watch))
 }
 
-/// Each object is what a run of one version, to which nothing happens, would have written.
+/// Whatever lies where a run of one version, to which nothing happens, would have put something, is exactly that. What
+/// lies elsewhere was put by a run that began anew before any manifest named it.
 fn check_unmixed(scene: &Scene, state: &State, when: &str) {
     for (place, hash) in state.digest(&WRITTEN) {
-        let is_known = scene.wanted.iter().any(|wanted| wanted.get(&place) == Some(&hash));
+        let mut known = scene.wanted.iter().filter_map(|wanted| wanted.get(&place)).peekable();
         // A pointer remembers what was live between.
-        let may = place.1.ends_with("-MasterPointer.json");
-        assert!(is_known || may, "{when}: {place:?} is of no version");
+        let may = known.peek().is_none() || place.1.ends_with("-MasterPointer.json");
+        assert!(may || known.any(|known| *known == hash), "{when}: {place:?} is of no version");
     }
 }
 
@@ -57,8 +58,9 @@ fn run(scene: &Arc<Scene>, at: &[u64], spool: &Path) -> (Arc<World>, Result<Deli
 fn a_source_that_is_overwritten_at_any_operation_is_never_mixed() {
     let scene = Scene::new();
     let objects = in_order(&scene.start).len() as u64;
-    // All at once, one operation after the other, and with pauses.
-    let gaps = [0, 1, 2, 3, 5, 8, 13];
+    // All at once, one operation after the other, and with pauses: none so long that a whole run, from its pin to its
+    // last look at the manifest, fits into it. Nothing would tell that run that AWS isn't done.
+    let gaps = [0, 1, 2, 3, 5, 8];
     // A run that begins anew has more operations than one that doesn't.
     let most = scene.steps.len() as u64 * 2;
     let (old, new, refused) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
