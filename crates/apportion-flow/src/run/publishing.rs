@@ -6,7 +6,7 @@ use super::written::{Pass, Written};
 use crate::plant::{Plant, strikes};
 use crate::publish::{Commit, PublishError, commit, is_newer_live, put_small};
 use crate::source::{SourceError, hash_object};
-use crate::storage::{Bucket, Swap};
+use crate::storage::{Bucket, StorageError, Swap};
 use apportion_core::manifest::{OwnManifest, write_own};
 use apportion_core::proof::{Generation, MasterEntry, MasterPointer, to_stored_json};
 use apportion_model::ObjectKey;
@@ -20,10 +20,15 @@ impl Export<'_> {
         ObjectKey::Proof(self.place()).to_string()
     }
 
-    /// Whether a newer source is live by now. Of a target that can't be read it isn't known, and its customer has failed.
-    fn is_older_now(&self, generation: &Generation) -> bool {
-        self.wanted
-            && is_newer_live(self.target.as_ref(), &self.generation_key(), generation).unwrap_or(false)
+    /// Whether a newer source is live by now. Of a target that has failed it may stay unknown.
+    fn is_older_now(&self, generation: &Generation) -> Result<bool, StorageError> {
+        if !self.wanted {
+            return Ok(false);
+        }
+        match is_newer_live(self.target.as_ref(), &self.generation_key(), generation) {
+            Err(_) if self.failure.is_some() => Ok(false),
+            known => known,
+        }
     }
 
     fn fail(&mut self, error: PublishError) {
@@ -92,14 +97,22 @@ pub(super) fn commit_all(
         // A newer source is live somewhere: what the pointer names is newer than this delivery.
         return Ok(());
     }
+    if exports.iter().any(|export| export.wanted)
+        && exports.iter().all(|export| !export.wanted || export.failure.is_some())
+    {
+        // Nothing of this delivery is live, and no generation says that it is newer than what is.
+        return Ok(());
+    }
     let key = ObjectKey::MasterPointer { source: &pass.source.name, period: pass.period }.to_string();
     let newest = MasterEntry { delivery_id: pass.delivery_id.clone(), proof: proof.to_owned() };
     for _ in 0..POINTER_TRIES {
         let seen = find_pointer(msp.as_ref(), &key)?;
         // Asked only after the pointer was read: whoever commits something newer from now on swaps after us, or makes
         // this swap fail.
-        if exports.iter().any(|export| export.is_older_now(&generation)) {
-            return Ok(());
+        for export in exports.iter() {
+            if export.is_older_now(&generation)? {
+                return Ok(());
+            }
         }
         let (bytes, before) = seen.unzip();
         let new = to_stored_json(&MasterPointer::after(before.flatten(), newest.clone()));

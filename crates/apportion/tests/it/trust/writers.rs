@@ -22,7 +22,11 @@ fn writers(scene: &Scene, draw: &mut Draw) -> Vec<Writer> {
         let version = if draw.percent(40) { draw.below(NEWEST) } else { NEWEST };
         let at = 1 + draw.next() % scene.steps.len() as u64;
         let mode = *draw.pick(&[Mode::Before, Mode::After, Mode::Torn]);
-        let plan = if draw.percent(30) { Plan::At(at, mode) } else { Plan::Nothing };
+        let plan = match draw.below(10) {
+            0..=2 => Plan::At(at, mode),
+            3 => Plan::At(at, *draw.pick(&[Mode::Error, Mode::ErrorAfter])),
+            _ => Plan::Nothing,
+        };
         Writer { version, plan }
     };
     (0..count).map(|_| one(draw)).collect()
@@ -88,7 +92,7 @@ fn runs_at_once_never_hurt_each_other() {
         deaths.fetch_add(count(|writer| writer.plan != Plan::Nothing), Ordering::Relaxed);
     });
     say(&format!(
-        "trust-writers: {schedules} writer schedules, {} operations, {} runs of an older source, {} runs that die",
+        "trust-writers: {schedules} writer schedules, {} operations, {} runs of an older source, {} that die or hear of an error",
         operations.into_inner(),
         stale.into_inner(),
         deaths.into_inner()
