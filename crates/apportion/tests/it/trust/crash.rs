@@ -57,7 +57,7 @@ fn a_run_can_die_at_every_operation_and_so_can_who_recovers() {
     let points = points.into_inner();
     assert!(points >= most, "{points} of {most}");
     say(&format!(
-        "trust-crash: {points} crash points of {operations} operations, {} of them each alone",
+        "trust: {points} crash points of {operations} operations, {} of them each alone",
         singles.len()
     ));
 }

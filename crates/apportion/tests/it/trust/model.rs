@@ -346,7 +346,7 @@ fn every_order_of_the_commit_protocol_is_safe() {
         }
     }
     assert!(states > 10_000, "{states}");
-    say(&format!("trust-model: {states} states of two writers and a crash or lost answer, all of them"));
+    say(&format!("trust: {states} states of two writers and a crash or lost answer, all of them"));
 }
 
 #[test]

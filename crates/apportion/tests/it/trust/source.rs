@@ -95,7 +95,7 @@ fn a_source_that_is_overwritten_at_any_operation_is_never_mixed() {
     let [old, new, refused] = [old, new, refused].map(AtomicU64::into_inner);
     assert!(old > 0 && new > 0, "{old} old, {new} new");
     say(&format!(
-        "trust-source: {} overwritten sources, {old} delivered as they were, {new} anew, {refused} refused, 0 mixed",
+        "trust: {} overwritten sources, {old} delivered as they were, {new} anew, {refused} refused, 0 mixed",
         most * gaps.len() as u64
     ));
 }

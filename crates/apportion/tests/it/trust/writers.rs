@@ -92,7 +92,7 @@ fn runs_at_once_never_hurt_each_other() {
         deaths.fetch_add(count(|writer| writer.plan != Plan::Nothing), Ordering::Relaxed);
     });
     say(&format!(
-        "trust-writers: {schedules} writer schedules, {} operations, {} runs of an older source, {} that die or hear of an error",
+        "trust: {schedules} writer schedules, {} operations, {} runs of an older source, {} that die or hear of an error",
         operations.into_inner(),
         stale.into_inner(),
         deaths.into_inner()
