@@ -309,4 +309,41 @@ mod tests {
             assert_eq!(keys(&world), ["f/new"], "{mode:?}");
         }
     }
+
+    /// Two processes, one of which asks from two threads: all of it happens, and for one seed in one order.
+    #[test]
+    fn processes_take_turns_in_an_order_that_a_seed_decides() {
+        let order = |seed: u64| {
+            let steps = Arc::new(Mutex::new(Vec::new()));
+            let seen = Arc::clone(&steps);
+            let watch: Box<Watch> = Box::new(move |_, step| {
+                seen.lock().unwrap().push((step.process, step.bucket.clone()));
+                Ok(())
+            });
+            let world = World::new(State::default(), watch).with_schedule(Schedule::new(seed));
+            let world = Arc::new(world);
+            let processes = [0, 1].map(|number| world.begin(number, Plan::Nothing));
+            std::thread::scope(|scope| {
+                for process in &processes {
+                    scope.spawn(move || {
+                        std::thread::scope(|inner| {
+                            for thread in 0..=process.number {
+                                let bucket = process.bucket(&thread.to_string());
+                                inner.spawn(move || (0..40).for_each(|_| assert!(bucket.list().is_ok())));
+                            }
+                        });
+                        process.end();
+                    });
+                }
+            });
+            let steps = steps.lock().unwrap().clone();
+            let count = |process: usize| steps.iter().filter(|step| step.0 == process).count();
+            assert_eq!((count(0), count(1)), (40, 80));
+            steps.iter().map(|step| step.0).collect::<Vec<_>>()
+        };
+        let orders: Vec<_> = (0..8).map(order).collect();
+        assert!(orders.iter().any(|other| *other != orders[0]), "every seed has the same order");
+        // Both go on in turns, and not one after the other.
+        assert!(orders.iter().all(|order| order.iter().take(60).any(|process| *process != order[0])));
+    }
 }

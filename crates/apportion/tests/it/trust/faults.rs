@@ -57,7 +57,5 @@ fn stores_that_fail_now_and_then_harm_nothing() {
     });
     let (faults, clean) = (faults.into_inner(), clean.into_inner());
     assert!(faults > runs && clean > 0 && clean < runs, "{faults} faults, {clean} of {runs} runs clean");
-    say(&format!(
-        "trust: {runs} fault runs, {faults} operations that fail, {clean} runs clean all the same"
-    ));
+    say(&format!("trust: {runs} fault runs, {faults} operations that fail, {clean} runs clean all the same"));
 }

@@ -108,7 +108,6 @@ impl Writer {
     /// Does the next step, and says what comes after it.
     fn step(&mut self, stores: &mut Stores, wrong: Wrong) -> Next {
         let version = self.version;
-        let swaps = |now: Version, seen: Version| now == seen || wrong == Wrong::BlindSwap;
         match self.next {
             Next::Pin => {
                 self.version = self.copy.unwrap_or(stores.source);
@@ -146,6 +145,14 @@ impl Writer {
             }
             Next::PinAgain if self.failed => Next::Nothing,
             Next::PinAgain => Next::ReadGeneration,
+            _ => self.step_of_commit(stores, wrong),
+        }
+    }
+
+    fn step_of_commit(&mut self, stores: &mut Stores, wrong: Wrong) -> Next {
+        let version = self.version;
+        let swaps = |now: Version, seen: Version| now == seen || wrong == Wrong::BlindSwap;
+        match self.next {
             Next::ReadGeneration => {
                 self.read = stores.generation;
                 let is_newer = self.read > version && self.read != self.seen_generation;
@@ -184,7 +191,7 @@ impl Writer {
                 Next::Nothing
             }
             Next::SwapPointer => Next::ReadPointer,
-            Next::Nothing => Next::Nothing,
+            _ => Next::Nothing,
         }
     }
 
