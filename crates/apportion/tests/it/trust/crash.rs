@@ -12,12 +12,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 const MODES: [Mode; 4] = [Mode::Before, Mode::After, Mode::ErrorAfter, Mode::Torn];
 
 /// Runs one after the other, each cut short, and then one that isn't. Returns how many were.
-fn chain(scene: &Arc<Scene>, plans: &[(u64, Mode)], spool: &Path) -> u64 {
+fn chain(scene: &Arc<Scene>, threads: usize, plans: &[(u64, Mode)], spool: &Path) -> u64 {
     let world = Arc::new(World::new(scene.start.clone(), scene.watch()));
     let mut struck = 0;
     for (number, (at, mode)) in plans.iter().enumerate() {
         let process = world.begin(number, Plan::At(*at, *mode));
-        let done = scene.run(&process, super::SOURCE, spool);
+        let done = scene.run_by(threads, &process, super::SOURCE, spool);
         struck += process.faults();
         // What fails after the last commit is a look back, for the report.
         let cut = plans.len() == 1 && scene.steps.get(*at as usize - 1).is_some_and(writes);
@@ -38,7 +38,7 @@ fn a_run_can_die_at_every_operation_and_so_can_who_recovers() {
     }
     let points = AtomicU64::new(0);
     spread(singles.len() as u64, |number, spool| {
-        let struck = chain(&scene, &[singles[number as usize]], spool);
+        let struck = chain(&scene, 1, &[singles[number as usize]], spool);
         assert_eq!(struck, 1, "{:?}", singles[number as usize]);
         points.fetch_add(struck, Ordering::Relaxed);
     });
@@ -49,10 +49,10 @@ fn a_run_can_die_at_every_operation_and_so_can_who_recovers() {
             return;
         }
         let mut draw = Draw::new(seed);
-        let length = *draw.pick(&[2, 4]);
+        let (length, threads) = (*draw.pick(&[2, 4]), *draw.pick(&[1, 1, 1, 2]));
         let mut plan = || (1 + draw.next() % operations, *draw.pick(&MODES));
         let plans: Vec<(u64, Mode)> = (0..length).map(|_| plan()).collect();
-        points.fetch_add(chain(&scene, &plans, spool), Ordering::Relaxed);
+        points.fetch_add(chain(&scene, threads, &plans, spool), Ordering::Relaxed);
     });
     let points = points.into_inner();
     assert!(points >= most, "{points} of {most}");

@@ -151,6 +151,17 @@ impl Scene {
 
     /// Delivers from a bucket, with stores as the process sees them.
     fn run(&self, process: &Arc<Process>, source: &str, spool: &Path) -> Result<DeliverReport, RunError> {
+        self.run_by(1, process, source, spool)
+    }
+
+    /// The same by so many threads: with more than one, operations come from several of them.
+    fn run_by(
+        &self,
+        threads: usize,
+        process: &Arc<Process>,
+        source: &str,
+        spool: &Path,
+    ) -> Result<DeliverReport, RunError> {
         let customers = self.report.parties.iter().map(|party| {
             let target = Target::One(process.bucket(&party.target));
             apportion_flow::run::Customer { target, ..customer(party, Path::new("")) }
@@ -170,7 +181,7 @@ impl Scene {
             msp: Some(process.bucket("msp")),
             mask_key: MaskKey::new(KEY.as_bytes()),
             spool: SpoolRequest { folder: spool.to_owned(), limit: 1 << 30 },
-            threads: 1,
+            threads,
             memory: 512 << 20,
             dry_run: false,
         };

@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 #[derive(Debug, Clone, Copy)]
 struct Writer {
     version: usize,
+    threads: usize,
     plan: Plan,
 }
 
@@ -27,7 +28,7 @@ fn writers(scene: &Scene, draw: &mut Draw) -> Vec<Writer> {
             3 => Plan::At(at, *draw.pick(&[Mode::Error, Mode::ErrorAfter])),
             _ => Plan::Nothing,
         };
-        Writer { version, plan }
+        Writer { version, threads: *draw.pick(&[1, 1, 1, 2]), plan }
     };
     (0..count).map(|_| one(draw)).collect()
 }
@@ -39,7 +40,7 @@ fn run_all(scene: &Arc<Scene>, world: &Arc<World>, writers: &[Writer], spool: &P
     std::thread::scope(|scope| {
         for (process, writer) in begun.iter().zip(writers) {
             scope.spawn(move || {
-                let done = scene.run(process, VERSIONS[writer.version], spool);
+                let done = scene.run_by(writer.threads, process, VERSIONS[writer.version], spool);
                 let lone = writers.len() == 1 && writer.plan == Plan::Nothing;
                 assert!(!lone || is_clean(&done), "{done:?}");
             });
@@ -106,7 +107,7 @@ fn a_store_that_swaps_blindly_is_found_out() {
     let found = AtomicU64::new(0);
     spread(50, |seed, spool| {
         let mut draw = Draw::new(seed);
-        let writers = [0, 1, NEWEST].map(|version| Writer { version, plan: Plan::Nothing });
+        let writers = [0, 1, NEWEST].map(|version| Writer { version, threads: 1, plan: Plan::Nothing });
         let world = World::new(scene.start.clone(), scene.watch()).with_schedule(Schedule::new(draw.next()));
         let world = Arc::new(world.with_weakness(Weakness::SwapsBlindly));
         run_all(&scene, &world, &writers, spool);
