@@ -1,4 +1,5 @@
-//! The exams that every bucket and every delivery must pass, and an S3 and an STS that fail on cue; for tests only.
+//! The exams that every bucket and every delivery must pass, an S3 and an STS that fail on cue, and a world of
+//! stores in which runs die on cue; for tests only.
 //!
 //! What comes in: something that claims to be a bucket. What goes out: nothing, or a panic that says which promise
 //! of [`Bucket`] it broke. What it must never do: forgive, or know which bucket it examines. The exam itself is
@@ -8,6 +9,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 pub mod s3;
+pub mod world;
 
 use apportion_flow::storage::{Bucket, EXAM_PARTS, examine};
 

@@ -299,6 +299,13 @@ pub struct Generation {
     pub source_version: String,
 }
 
+impl Generation {
+    /// Whether it stands for a newer source than another. The same source is never newer, whatever its file time.
+    pub fn is_newer_than(&self, other: &Self) -> bool {
+        self.generation > other.generation && self.source_version != other.source_version
+    }
+}
+
 /// JSON as it is stored: indented, one line end at the end.
 pub fn to_stored_json(value: &impl Serialize) -> Vec<u8> {
     // Structs of texts, numbers and lists always have a JSON form.

@@ -163,12 +163,8 @@ impl Live {
             return Standing::Published;
         }
         match &self.generation {
-            // The same source under other settings is no step back, whatever its file time.
-            Some(live)
-                if self.manifest.is_some()
-                    && live.generation > source.generation
-                    && live.source_version != source.source_version =>
-            {
+            // The same source under other settings is no step back.
+            Some(live) if self.manifest.is_some() && live.is_newer_than(source) => {
                 Standing::Newer(live.clone())
             }
             _ => Standing::New,

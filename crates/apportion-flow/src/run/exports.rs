@@ -266,13 +266,17 @@ impl Export<'_> {
                 self.standing = live.standing(&self.assembly, &source);
                 self.live = live;
                 if let Standing::Newer(_) = self.standing {
-                    self.failure = Some(RunError::Older {
-                        target: self.target.place(),
-                        report_id: self.report.to_string(),
-                        period: self.period,
-                    });
+                    self.failure = Some(self.older());
                 }
             }
+        }
+    }
+
+    pub(super) fn older(&self) -> RunError {
+        RunError::Older {
+            target: self.target.place(),
+            report_id: self.report.to_string(),
+            period: self.period,
         }
     }
 

@@ -4,11 +4,10 @@ use super::log::{Entry, append};
 use super::proofs::{customer_proof, master_proof};
 use super::request::Target;
 use super::written::{Pass, Written};
-use crate::catalog::master_pointer;
 use crate::plant::{Plant, strikes};
-use crate::publish::{Commit, PublishError, commit, put_small, replace};
+use crate::publish::{Commit, PublishError, commit, is_newer_live, put_small};
 use crate::source::{SourceError, hash_object};
-use crate::storage::{Bucket, Swap};
+use crate::storage::{Bucket, StorageError, Swap};
 use crate::threads::Workers;
 use crate::timings::{Meter, Stage};
 use apportion_core::log::{Action, LoggedExport};
@@ -25,10 +24,27 @@ impl Export<'_> {
         ObjectKey::Proof(self.place()).to_string()
     }
 
+    /// Whether a newer source is live by now. Of a target that has failed it may stay unknown.
+    fn is_older_now(&self, generation: &Generation) -> Result<bool, StorageError> {
+        if !self.wanted {
+            return Ok(false);
+        }
+        match is_newer_live(self.target.as_ref(), &self.generation_key(), generation) {
+            Err(_) if self.failure.is_some() => Ok(false),
+            known => known,
+        }
+    }
+
     fn fail(&mut self, error: PublishError) {
-        self.failure = Some(error.into());
+        self.failure = Some(match error {
+            PublishError::Older { .. } => self.older(),
+            other => other.into(),
+        });
     }
 }
+
+/// How often the pointer is put in the place of others that come in between.
+const POINTER_TRIES: u32 = 8;
 
 /// Puts the proofs: each customer's in its export, the master proof in the MSP's place. No manifest moves yet.
 pub(super) fn put_proofs(
@@ -105,14 +121,55 @@ pub(super) fn commit_all(
         // A newer source is live somewhere: what the pointer names is newer than this delivery.
         return Ok(());
     }
-    let key = ObjectKey::MasterPointer { source: &pass.source.name, period: pass.period }.to_string();
-    let newest = MasterEntry { delivery_id: pass.delivery_id.clone(), proof: proof.to_owned() };
-    let pointer = MasterPointer::after(master_pointer(msp.as_ref(), &key)?, newest);
-    let new = to_stored_json(&pointer);
-    if replace(msp.as_ref(), &key, &new)? == Swap::Lost {
-        return Err(PublishError::Raced { place: msp.place(), manifest: key }.into());
+    if exports.iter().any(|export| export.wanted)
+        && exports.iter().all(|export| !export.wanted || export.failure.is_some())
+    {
+        // Nothing of this delivery is live, and no generation says that it is newer than what is.
+        return Ok(());
     }
-    Ok(())
+    let newest = MasterEntry { delivery_id: pass.delivery_id.clone(), proof: proof.to_owned() };
+    move_pointer(pass, exports, msp.as_ref(), newest, &generation)
+}
+
+/// Makes the MSP's pointer name this delivery, unless a newer source is live by now.
+fn move_pointer(
+    pass: &Pass<'_>,
+    exports: &[Export<'_>],
+    msp: &dyn Bucket,
+    newest: MasterEntry,
+    generation: &Generation,
+) -> Result<(), RunError> {
+    let key = ObjectKey::MasterPointer { source: &pass.source.name, period: pass.period }.to_string();
+    let workers = Workers::waiting(Stage::Publish, &pass.watcher.meter());
+    for _ in 0..POINTER_TRIES {
+        let seen = find_pointer(msp, &key)?;
+        // Asked only after the pointer was read: whoever commits something newer from now on swaps after us, or makes
+        // this swap fail.
+        let older = workers.run(exports.len(), |place| exports[place].is_older_now(generation));
+        for is_older in older.ok_or(RunError::Thread)? {
+            if is_older? {
+                return Ok(());
+            }
+        }
+        let (bytes, before) = seen.unzip();
+        let new = to_stored_json(&MasterPointer::after(before.flatten(), newest.clone()));
+        if bytes.as_ref() == Some(&new) || msp.swap(&key, bytes.as_deref(), &new)? == Swap::Done {
+            return Ok(());
+        }
+    }
+    Err(PublishError::Raced { place: msp.place(), manifest: key }.into())
+}
+
+/// A pointer's bytes, and what they say if they can be read.
+type SeenPointer = Option<(Vec<u8>, Option<MasterPointer>)>;
+
+fn find_pointer(msp: &dyn Bucket, key: &str) -> Result<SeenPointer, RunError> {
+    // A month that is delivered every day has a pointer with many entries.
+    let bytes = msp.read(key, 16 << 20)?;
+    Ok(bytes.map(|bytes| {
+        let pointer = serde_json::from_slice(&bytes).ok();
+        (bytes, pointer)
+    }))
 }
 
 /// Writes into the MSP's log what is about to move, or what couldn't be moved.
@@ -187,6 +244,7 @@ fn commit_export(
             assembly_manifest: &assembly_manifest,
             generation_key: &export.generation_key(),
             generation,
+            seen_generation: export.live.generation.as_ref(),
         },
     )
 }

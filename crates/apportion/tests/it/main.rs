@@ -49,6 +49,7 @@ mod storage;
 mod support;
 mod targets;
 mod tidy;
+mod trust;
 mod watched;
 mod written_report;
 mod year;

@@ -291,6 +291,7 @@ fn put_back(ready: &Ready<'_>, proof: &MasterProof) -> Result<Turn, PublishError
         assembly_manifest: &ready.keys.assembly_manifest,
         generation_key: &ready.keys.generation,
         generation: &generation,
+        seen_generation: live,
     };
     commit(ready.target.as_ref(), &back)?;
     Ok(Turn::Moved)
