@@ -123,6 +123,6 @@ fn kind_of(kind: Kind) -> PlaceErrorKind {
         Kind::Limit => PlaceErrorKind::Limit,
         Kind::Interrupted => PlaceErrorKind::Interrupted,
         // Whatever else is wrong is wrong with the way: a store can't know whether its objects can be read.
-        Kind::Failed | Kind::Unbalanced | Kind::StoreTooWeak => PlaceErrorKind::Unreachable,
+        Kind::Failed | Kind::Unbalanced | Kind::StoreTooWeak | Kind::Held => PlaceErrorKind::Unreachable,
     }
 }
