@@ -96,10 +96,18 @@ impl Seen {
         self.0.as_deref().and_then(|bytes| serde_json::from_slice(bytes).ok())
     }
 
-    /// Who else has it.
-    fn other(&self, msp: &dyn Bucket, key: &str, operator: &Operator) -> Result<Option<Other>, StorageError> {
+    /// Who else has it. A run that is at work on the month already says in which folder.
+    fn other(
+        &self,
+        msp: &dyn Bucket,
+        key: &str,
+        operator: &Operator,
+        own: Option<&Path>,
+    ) -> Result<Option<Other>, StorageError> {
         let Some(record) = self.record().filter(|record| record.held) else { return Ok(None) };
-        if record.machine == operator.machine && is_dead(&record.spool) {
+        // Whoever had one's own folder before is gone: where processes are counted from 1, it is called the same.
+        let is_gone = |spool: &Path| own == Some(spool) || is_dead(spool);
+        if record.machine == operator.machine && is_gone(&record.spool) {
             return Ok(None);
         }
         let Some(info) = msp.info(key)? else { return Ok(None) };
@@ -127,7 +135,7 @@ pub(super) fn take(
     };
     for _ in 0..ATTEMPTS {
         let seen = Seen::look(msp.as_ref(), key)?;
-        if let Some(other) = seen.other(msp.as_ref(), key, operator)? {
+        if let Some(other) = seen.other(msp.as_ref(), key, operator, Some(spool))? {
             return Err(RunError::Held { holder: other.holder, seconds: other.seconds });
         }
         if seen != *begun {
@@ -151,7 +159,7 @@ pub(super) fn wait_until_free(
     let (Some(msp), Some(operator)) = (&request.msp, &request.operator) else { return Ok(()) };
     let key = ObjectKey::Lease { source: &source.name, period }.to_string();
     for _ in 0..LONGEST_WAIT {
-        let Some(other) = Seen::look(msp.as_ref(), &key)?.other(msp.as_ref(), &key, operator)? else {
+        let Some(other) = Seen::look(msp.as_ref(), &key)?.other(msp.as_ref(), &key, operator, None)? else {
             return Ok(());
         };
         for _ in 0..LOOKS {

@@ -66,7 +66,7 @@ pub fn tree(folder: &Path) -> Tree {
 /// Whether a key of the MSP's place tells of runs, and so differs from run to run: leases and the delivery log.
 pub fn is_of_runs(key: &str) -> bool {
     let below = |place: &&str| key.strip_prefix(*place).is_some_and(ObjectKey::tells_of_runs);
-    ["", "msp/", "deep/er/"].iter().any(|place| below(place))
+    ["", "msp/", "deep/er/"].iter().any(below)
 }
 
 /// Writes a file and the folders above it.

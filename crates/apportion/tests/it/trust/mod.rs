@@ -267,13 +267,13 @@ impl Scene {
     }
 }
 
-/// Whether everything was delivered, or was there already.
 /// Who runs something, at a time by which leases are over or not.
 fn operator(now: i64) -> Operator {
     let name = "somebody".to_owned();
     Operator { machine: name.clone(), name, wait: false, clock: Arc::new(move || now) }
 }
 
+/// Whether everything was delivered, or was there already.
 fn is_clean(done: &Result<DeliverReport, RunError>) -> bool {
     let Ok(report) = done else { return false };
     let fine = |state| matches!(state, Outcome::Delivered | Outcome::Unchanged);

@@ -15,25 +15,25 @@ use std::sync::atomic::{AtomicU64, Ordering};
 struct Writer {
     version: usize,
     threads: usize,
-    lease: Heeded,
+    lease: Lease,
     plan: Plan,
 }
 
 /// How a run takes leases.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Heeded {
+enum Lease {
     /// Not at all, as one without an operator.
-    Not,
+    Ignored,
     /// Those of others are over, however new: its clock is ahead, or it was paused for long.
     Over,
     /// As it should.
     Heeded,
 }
 
-impl Heeded {
+impl Lease {
     fn operator(self) -> Option<Operator> {
         match self {
-            Self::Not => None,
+            Self::Ignored => None,
             Self::Over => Some(operator(i64::MAX / 2)),
             Self::Heeded => Some(operator(0)),
         }
@@ -51,7 +51,7 @@ fn writers(scene: &Scene, draw: &mut Draw) -> Vec<Writer> {
             3 => Plan::At(at, *draw.pick(&[Mode::Error, Mode::ErrorAfter])),
             _ => Plan::Nothing,
         };
-        let lease = *draw.pick(&[Heeded::Not, Heeded::Over, Heeded::Over, Heeded::Heeded]);
+        let lease = *draw.pick(&[Lease::Ignored, Lease::Over, Lease::Over, Lease::Heeded]);
         Writer { version, threads: *draw.pick(&[1, 1, 1, 2]), lease, plan }
     };
     (0..count).map(|_| one(draw)).collect()
@@ -140,7 +140,7 @@ fn a_store_that_swaps_blindly_is_found_out() {
         let writers = [0, 1, NEWEST].map(|version| Writer {
             version,
             threads: 1,
-            lease: Heeded::Over,
+            lease: Lease::Over,
             plan: Plan::Nothing,
         });
         let world = World::new(scene.start.clone(), scene.watch()).with_schedule(Schedule::new(draw.next()));
