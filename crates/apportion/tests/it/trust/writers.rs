@@ -140,7 +140,7 @@ fn a_store_that_swaps_blindly_is_found_out() {
         let writers = [0, 1, NEWEST].map(|version| Writer {
             version,
             threads: 1,
-            lease: Lease::Over,
+            lease: Lease::Ignored,
             plan: Plan::Nothing,
         });
         let world = World::new(scene.start.clone(), scene.watch()).with_schedule(Schedule::new(draw.next()));
