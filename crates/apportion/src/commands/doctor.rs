@@ -55,6 +55,10 @@ pub(crate) fn run(args: &DoctorArgs, printer: &Printer, signals: &Signals) -> an
         return Err(RunError::Interrupted.into());
     }
     printer.rows(&HEADS, &rows(&findings), &findings)?;
+    for finding in findings.iter().filter(|finding| finding.result != "ok") {
+        let grade = if finding.kind.is_some() { "error" } else { "note" };
+        printer.line(&format!("{grade}: {}: {}", finding.check, finding.detail));
+    }
     let failed: Vec<Kind> = findings.iter().filter_map(|finding| finding.kind).collect();
     if args.read_only {
         printer.note("nothing was written, so nothing is known of writing; without --read-only two small objects are put into each place that is written to, and deleted");
@@ -158,7 +162,9 @@ fn rows(findings: &[Finding]) -> Vec<Vec<String>> {
                 checks if is_well && checks > 1 => continue,
                 _ => check.clone(),
             };
-            rows.push(vec![name.clone(), of.clone(), check, (*result).to_owned(), detail.clone()]);
+            // A failure is a sentence, which has a line of its own.
+            let detail = if *result == "ok" { detail.clone() } else { String::new() };
+            rows.push(vec![name.clone(), of.clone(), check, (*result).to_owned(), detail]);
         }
     }
     rows
