@@ -33,20 +33,22 @@ fn a_run_that_is_killed_at_any_moment_harms_nothing() {
     let took = {
         let server = scene.started();
         // The first run of a process also fetches it from the disk.
-        (0..3).map(|_| {
-            scene.reset(&server);
-            let began = Instant::now();
-            good(&server, &["deliver"], &scene.settings);
-            scene.check_done(&server, "nothing happened");
-            began.elapsed()
-        })
-        .min()
-        .unwrap()
+        (0..3)
+            .map(|_| {
+                scene.reset(&server);
+                let began = Instant::now();
+                good(&server, &["deliver"], &scene.settings);
+                scene.check_done(&server, "nothing happened");
+                began.elapsed()
+            })
+            .min()
+            .unwrap()
     };
     let due = figure(300);
     let [died, lived, again, left] = [const { AtomicU64::new(0) }; 4];
     // More than enough: the lanes stop when so many have died.
-    in_lanes(&scene, due * 4, |number, server, spool| {
+    in_lanes(&scene, 2, due * 4, |number, lane| {
+        let (server, spool) = (&lane.server, &lane.spool);
         if died.load(Ordering::Relaxed) >= due {
             return;
         }
@@ -68,7 +70,7 @@ fn a_run_that_is_killed_at_any_moment_harms_nothing() {
         left.fetch_add(uploads as u64, Ordering::Relaxed);
     });
     let [died, lived, again, left] = [died, lived, again, left].map(AtomicU64::into_inner);
-    assert!(died >= due && lived < died, "{died} of {} runs died", died + lived);
+    assert!(died >= due && lived < 2 * died, "{died} of {} runs died", died + lived);
     say(&format!(
         "trust: {died} kills of {} runs over HTTP, {again} of them of recoveries; {left} uploads left behind",
         died + lived

@@ -56,7 +56,9 @@ impl Scene {
             BUCKETS[2..].iter().map(|(name, _)| consume_tree(&tree(&place.join(name)))).collect()
         };
         let (old, new) = (live(start.path()), live(place.path()));
-        assert!(old.iter().flatten().zip(new.iter().flatten()).all(|(old, new)| old.0 == new.0 && old != new));
+        assert!(
+            old.iter().flatten().zip(new.iter().flatten()).all(|(old, new)| old.0 == new.0 && old != new)
+        );
         let (settings, wanted) = (in_buckets(&file, more), left(place.path()));
         Self { place, start, settings, report: report(1, 0), wanted, old, new }
     }
@@ -80,7 +82,7 @@ impl Scene {
 
     /// Everybody can follow what is live, and it's the older delivery or the newer one.
     fn check_live(&self, server: &TestS3, when: &str) {
-        consume_msps_tree(&prefixed(&server.tree("msp-place")));
+        consume_msps_tree(&server.tree("msp-place"));
         for (((name, _), old), new) in BUCKETS[2..].iter().zip(&self.old).zip(&self.new) {
             let live = consume_tree(&server.tree(name));
             assert_eq!(live.len(), old.len(), "{when}");
@@ -123,11 +125,6 @@ impl Scene {
     }
 }
 
-/// The MSP's documents name their keys from where the MSP's place begins.
-fn prefixed(tree: &Tree) -> Tree {
-    tree.clone()
-}
-
 /// A bucket of the server's.
 fn opened(
     server: &TestS3,
@@ -141,27 +138,38 @@ fn opened(
         endpoint_url: Some(server.url().to_owned()),
         owner: Some(owner.parse().unwrap()),
         keys: Some(keys()),
+        region: Some("eu-central-1".to_owned()),
         ..StoreOptions::default()
     };
     more(&mut options);
     ObjectBucket::s3(network, &url, &options).unwrap()
 }
 
-/// Does so many things in two lanes, each with a server at the beginning of the scene and a spool of its own.
-fn in_lanes(scene: &Scene, count: u64, work: impl Fn(u64, &TestS3, &Path) + Sync) {
+/// What one of several threads works with.
+struct Lane {
+    server: TestS3,
+    spool: PathBuf,
+    /// A run in good weather.
+    good: DeliverRequest,
+}
+
+/// Does so many things in so many lanes, each with a server at the beginning of the scene and a spool of its own.
+fn in_lanes(scene: &Scene, lanes: usize, count: u64, work: impl Fn(u64, &Lane) + Sync) {
     let (next, spools) = (AtomicU64::new(0), temp());
     std::thread::scope(|scope| {
-        for lane in 0..2 {
+        for lane in 0..lanes {
             let (next, work, spool) = (&next, &work, spools.path().join(lane.to_string()));
             scope.spawn(move || {
                 let server = scene.started();
+                let good = scene.request(&server, &network_in(GOOD), &spool, |_, _| {});
+                let lane = Lane { server, spool, good };
                 loop {
                     let number = next.fetch_add(1, Ordering::Relaxed);
                     if number >= count {
                         return;
                     }
-                    scene.reset(&server);
-                    work(number, &server, &spool);
+                    scene.reset(&lane.server);
+                    work(number, &lane);
                 }
             });
         }
@@ -170,5 +178,5 @@ fn in_lanes(scene: &Scene, count: u64, work: impl Fn(u64, &TestS3, &Path) + Sync
 
 /// A network without patience: what hangs is soon given up.
 fn hasty() -> Arc<Network> {
-    network_in(Weather { stall: Duration::from_millis(50), tries: 6, pause: Duration::from_millis(2) })
+    network_in(Weather { stall: Duration::from_millis(40), tries: 6, pause: Duration::from_millis(1) })
 }
