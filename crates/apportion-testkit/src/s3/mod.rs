@@ -171,6 +171,11 @@ impl TestS3 {
         self.front.keys.add_role(role);
     }
 
+    /// A role that nobody can take any more.
+    pub fn remove_role(&self, arn: &str) {
+        self.front.keys.remove_role(arn);
+    }
+
     /// Every session that was given out so far is over.
     pub fn expire_sessions(&self) {
         self.front.keys.expire_sessions();

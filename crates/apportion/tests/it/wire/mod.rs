@@ -4,6 +4,8 @@
 //! How many there are is said by `APPORTION_CASES`: the figures of the promises with 2000, a tenth of them with 200.
 
 mod kills;
+mod secrets;
+mod tokens;
 mod weather;
 
 use crate::crash::{LiveAssemblies, consume_msps_tree, consume_tree};
@@ -92,6 +94,13 @@ impl Scene {
         }
     }
 
+    /// The newer delivery is live everywhere.
+    fn check_live_is_newest(&self, server: &TestS3, when: &str) {
+        for ((name, _), new) in BUCKETS[2..].iter().zip(&self.new) {
+            assert_eq!(consume_tree(&server.tree(name)), *new, "{when}: {name}");
+        }
+    }
+
     /// Every byte is as a run leaves it that nothing happens to.
     fn check_done(&self, server: &TestS3, when: &str) {
         for ((name, _), (found, due)) in BUCKETS[1..].iter().zip(left_in(server).iter().zip(&self.wanted)) {
@@ -112,7 +121,7 @@ impl Scene {
     ) -> DeliverRequest {
         let open = |place: usize| -> Arc<dyn Bucket> {
             let (name, owner) = BUCKETS[place];
-            Arc::new(opened(server, network, name, owner, |options| more(name, options)))
+            Arc::new(opened(server.url(), network, name, owner, |options| more(name, options)))
         };
         let mut request = request(&self.report, self.place.path());
         request.sources[0].bucket = open(0);
@@ -127,7 +136,7 @@ impl Scene {
 
 /// A bucket of the server's.
 fn opened(
-    server: &TestS3,
+    url_of_server: &str,
     network: &Arc<Network>,
     name: &str,
     owner: &str,
@@ -135,7 +144,7 @@ fn opened(
 ) -> ObjectBucket {
     let url: PlaceUrl = format!("s3://{name}").parse().unwrap();
     let mut options = StoreOptions {
-        endpoint_url: Some(server.url().to_owned()),
+        endpoint_url: Some(url_of_server.to_owned()),
         owner: Some(owner.parse().unwrap()),
         keys: Some(keys()),
         region: Some("eu-central-1".to_owned()),
@@ -147,7 +156,7 @@ fn opened(
 
 /// What one of several threads works with.
 struct Lane {
-    server: TestS3,
+    server: Arc<TestS3>,
     spool: PathBuf,
     /// A run in good weather.
     good: DeliverRequest,
@@ -160,7 +169,7 @@ fn in_lanes(scene: &Scene, lanes: usize, count: u64, work: impl Fn(u64, &Lane) +
         for lane in 0..lanes {
             let (next, work, spool) = (&next, &work, spools.path().join(lane.to_string()));
             scope.spawn(move || {
-                let server = scene.started();
+                let server = Arc::new(scene.started());
                 let good = scene.request(&server, &network_in(GOOD), &spool, |_, _| {});
                 let lane = Lane { server, spool, good };
                 loop {
