@@ -3,6 +3,7 @@
 //!
 //! How many there are is said by `APPORTION_CASES`: the figures of the promises with 2000, a tenth of them with 200.
 
+mod far;
 mod kills;
 mod secrets;
 mod tokens;
