@@ -53,6 +53,8 @@ pub(crate) enum Command {
     /// List, check, add, move or import customers
     #[command(subcommand)]
     Customers(CustomersCommand),
+    /// Say whether source, MSP's place and targets can do what a delivery needs: permissions, conditional writes
+    Doctor(DoctorArgs),
     /// Say what `deliver` would do, with rows and money per customer; writes nothing
     Plan(RunArgs),
     /// Split the source and deliver each customer's share, with proofs, manifests last
@@ -439,14 +441,14 @@ pub(crate) enum PeriodsCommand {
     /// Say what two deliveries of a month differ in: rows that came and went, and their money
     Diff(PeriodsDiffArgs),
     /// Who delivered what to whom, from the log in the MSP's place, whose chain is checked on the way
-    Log(PeriodsPlaceArgs),
+    Log(PlacesArgs),
     /// Put every export of a month back to an older delivery, and lock the month
     Rollback(PeriodsRollbackArgs),
 }
 
-/// The MSP's place and the targets, for questions about periods.
+/// Source, MSP's place and targets.
 #[derive(Debug, Clone, Args)]
-pub(crate) struct PeriodsPlaceArgs {
+pub(crate) struct PlacesArgs {
     /// The settings file [default: ./apportion.toml, if it is there]
     #[arg(long, env = "APPORTION_CONFIG", value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
@@ -472,13 +474,38 @@ pub(crate) struct PeriodsPlaceArgs {
     pub(crate) store: StoreArgs,
 }
 
+impl From<&PlacesArgs> for RunArgs {
+    fn from(args: &PlacesArgs) -> Self {
+        Self {
+            config: args.config.clone(),
+            msp_target: args.msp_target.clone(),
+            source: args.source.clone(),
+            target: args.target.clone(),
+            accounts: args.accounts.clone(),
+            customer: args.customer.clone(),
+            store: args.store.clone(),
+            ..Self::default()
+        }
+    }
+}
+
+/// `doctor`'s own.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct DoctorArgs {
+    /// Only look: put nothing anywhere, so nothing is known of writing
+    #[arg(long)]
+    pub(crate) read_only: bool,
+    #[command(flatten)]
+    pub(crate) places: PlacesArgs,
+}
+
 /// A month, and where it is known.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct PeriodsMonthArgs {
     /// The month, written yyyy-mm
     pub(crate) month: String,
     #[command(flatten)]
-    pub(crate) place: PeriodsPlaceArgs,
+    pub(crate) place: PlacesArgs,
 }
 
 /// `periods list`'s own.
@@ -494,7 +521,7 @@ pub(crate) struct PeriodsListArgs {
     #[arg(long, value_name = "DAY")]
     pub(crate) today: Option<String>,
     #[command(flatten)]
-    pub(crate) place: PeriodsPlaceArgs,
+    pub(crate) place: PlacesArgs,
 }
 
 /// `periods lock`'s own.

@@ -86,7 +86,8 @@ pub(super) fn run(
         return Err(RunError::Unbalanced { period, imbalances });
     }
     let mut texts = texts_of(request, delivery, &written, observations);
-    let drift = drift_of(&pass, &written)?;
+    let mut drift = drift_of(&pass, &written)?;
+    drift.extend(overwriting(&pin));
     if request.dry_run {
         texts.extend(held.as_ref().and_then(|held| held.texts(&pass)));
         let state = held.as_ref().map_or(State::Planned, Held::state);
@@ -262,6 +263,14 @@ fn drift_of(pass: &Pass<'_>, written: &Written) -> Result<Vec<String>, RunError>
         return Ok(texts.into_iter().map(|text| format!("against {when}: {text}")).collect());
     }
     Ok(Vec::new())
+}
+
+/// What a source looks like that AWS is overwriting. Not in the proof: times are no part of what was delivered.
+fn overwriting(pin: &Pin) -> Option<String> {
+    let key = pin.newer_than_manifest.as_ref()?;
+    Some(format!(
+        "{key} is newer than the manifest, which AWS writes last. Either this is a copy, or AWS was overwriting the report, and what was read is a mixture of two versions: then deliver again once the manifest is new"
+    ))
 }
 
 /// A month that is locked.

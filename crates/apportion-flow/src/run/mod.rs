@@ -298,9 +298,18 @@ fn refuse_same_bill(
 pub fn months(request: &DeliverRequest) -> Result<Vec<BillingPeriod>, RunError> {
     let mut months = BTreeSet::new();
     for source in &request.sources {
-        months.extend(choose_report(source)?.0.deliveries.into_keys());
+        months.extend(months_of(source)?.1);
     }
     Ok(months.into_iter().collect())
+}
+
+/// A source's report, and its months, oldest first.
+///
+/// # Errors
+/// A source that can't be read, or whose report isn't clear.
+pub fn months_of(source: &SourceRequest) -> Result<(String, Vec<BillingPeriod>), RunError> {
+    let (report, _) = choose_report(source)?;
+    Ok((report.name, report.deliveries.into_keys().collect()))
 }
 
 /// One period, begun anew when its source moves: from its manifest on, for the keys may be others now.

@@ -25,6 +25,9 @@ pub struct Pin {
     pub version: String,
     /// The file time of the manifest (or the newest loose file), in milliseconds since 1970: the order of generations.
     pub generation: i64,
+    /// The first data object that is newer than the manifest, which AWS writes last: a report that is being overwritten
+    /// looks like that, and so does a copy.
+    pub newer_than_manifest: Option<String>,
 }
 
 impl Pin {
@@ -73,13 +76,17 @@ pub fn pin(bucket: &dyn Bucket, delivery: &FoundDelivery) -> Result<Pin, SourceE
         check_status(bucket, status)?;
     }
     // Whether everything is there is cheap to know, and worth knowing before the first gigabyte is hashed.
-    let mut newest = i64::MIN;
+    let mut times = Vec::with_capacity(delivery.keys.len());
     for key in &delivery.keys {
-        newest = newest.max(bucket.info(key)?.ok_or_else(|| missing(key))?.modified);
+        times.push((bucket.info(key)?.ok_or_else(|| missing(key))?.modified, key));
     }
-    let generation = match &delivery.manifest {
-        Some(manifest) => bucket.info(manifest)?.ok_or_else(|| missing(manifest))?.modified,
-        None => newest,
+    let (generation, newer_than_manifest) = match &delivery.manifest {
+        Some(manifest) => {
+            let written = bucket.info(manifest)?.ok_or_else(|| missing(manifest))?.modified;
+            let newer = times.iter().find(|(modified, _)| *modified > written);
+            (written, newer.map(|(_, key)| (*key).clone()))
+        }
+        None => (times.iter().map(|(modified, _)| *modified).max().unwrap_or(i64::MIN), None),
     };
     let mut objects = Vec::new();
     let mut version = Sha256::new();
@@ -94,7 +101,7 @@ pub fn pin(bucket: &dyn Bucket, delivery: &FoundDelivery) -> Result<Pin, SourceE
         version.update(format!("{}\t{}\t{}\n", object.key, object.bytes, hex(&object.sha256)));
         objects.push(object);
     }
-    Ok(Pin { objects, version: hex(&version.finalize()), generation })
+    Ok(Pin { objects, version: hex(&version.finalize()), generation, newer_than_manifest })
 }
 
 /// Refuses a report that its status table says is being written. No lock, but AWS's word; anything else than

@@ -7,6 +7,7 @@ mod documents;
 mod exam;
 mod folder;
 mod opened;
+mod probe;
 mod store;
 
 pub use documents::{
@@ -15,6 +16,7 @@ pub use documents::{
 pub use exam::{Exam, PARTS as EXAM_PARTS, examine};
 pub use folder::Folder;
 pub use opened::{Opened, Version};
+pub use probe::{Probed, probe};
 pub use store::{
     BucketOwner, Folders, Network, ObjectBucket, PAYLOAD_BYTES, PlaceUrl, RoleOptions, Secret, StaticKeys,
     StoreOptions, Weather,

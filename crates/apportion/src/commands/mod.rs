@@ -5,6 +5,7 @@ mod config;
 mod customers;
 mod deliver;
 mod demo;
+mod doctor;
 mod gc;
 mod init;
 mod periods;
@@ -37,6 +38,7 @@ pub(crate) fn run(cli: Cli, printer: &Printer, signals: &Signals) -> anyhow::Res
         Command::Audit(args) => audit::run(&args, printer, signals),
         Command::Reconcile(args) => reconcile::run(&args, printer, signals),
         Command::Gc(args) => gc::run(&args, printer, signals),
+        Command::Doctor(args) => doctor::run(&args, printer, signals),
         Command::Selftest(args) => selftest::run(&args, printer, signals),
         Command::Periods(command) => periods::run(&command, printer, signals),
         Command::Schema(args) => schema::run(&args, printer),

@@ -1,7 +1,7 @@
 use super::deliver::money;
 use crate::cli::{
-    PeriodsCommand, PeriodsDiffArgs, PeriodsListArgs, PeriodsLockArgs, PeriodsMonthArgs, PeriodsPlaceArgs,
-    PeriodsRollbackArgs, RunArgs,
+    PeriodsCommand, PeriodsDiffArgs, PeriodsListArgs, PeriodsLockArgs, PeriodsMonthArgs, PeriodsRollbackArgs,
+    PlacesArgs,
 };
 use crate::clock::today;
 use crate::exit::{self, usage};
@@ -80,23 +80,13 @@ pub(crate) fn run(command: &PeriodsCommand, printer: &Printer, signals: &Signals
     }
 }
 
-fn request(args: &PeriodsPlaceArgs) -> anyhow::Result<PeriodsRequest> {
-    let run = RunArgs {
-        config: args.config.clone(),
-        msp_target: args.msp_target.clone(),
-        source: args.source.clone(),
-        target: args.target.clone(),
-        accounts: args.accounts.clone(),
-        customer: args.customer.clone(),
-        store: args.store.clone(),
-        ..RunArgs::default()
-    };
+fn request(args: &PlacesArgs) -> anyhow::Result<PeriodsRequest> {
     let only = args.source_name.as_deref().map(SourceName::new).transpose();
     let only = only.map_err(|error| usage(format!("--source-name: {error}")))?;
-    settings::resolve(&run)?.periods_request(only)
+    settings::resolve(&args.into())?.periods_request(only)
 }
 
-fn run_log(args: &PeriodsPlaceArgs, printer: &Printer) -> anyhow::Result<u8> {
+fn run_log(args: &PlacesArgs, printer: &Printer) -> anyhow::Result<u8> {
     let request = request(args)?;
     let log = read_log(request.msp.as_ref())?;
     let row = |entry: &LogEntry| {
@@ -120,7 +110,7 @@ fn run_log(args: &PeriodsPlaceArgs, printer: &Printer) -> anyhow::Result<u8> {
         return Ok(exit::UNBALANCED);
     }
     printer.note(&format!(
-        "{} entries, an unbroken chain; its newest entry has SHA-256 {}. Whoever keeps that elsewhere can tell later that nothing before it was changed",
+        "an unbroken chain up to entry {}, which has SHA-256 {}. Whoever keeps that elsewhere can tell later that nothing before it was changed",
         log.head.number, log.head.sha256
     ));
     Ok(exit::OK)

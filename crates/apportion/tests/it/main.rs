@@ -18,6 +18,7 @@ mod bad_kinds;
 mod consumers;
 mod crash;
 mod docs;
+mod doctor;
 mod exit_codes;
 mod fixtures;
 mod gc;

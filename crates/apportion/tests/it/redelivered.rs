@@ -83,3 +83,19 @@ fn the_newest_delivery_is_read_with_its_own_keys() {
     let period = &report.periods[0];
     assert_eq!((period.source_rows, period.source_assembly_id.as_str()), (50, "a2"));
 }
+
+#[test]
+fn data_that_are_newer_than_their_manifest_are_told() {
+    let place = Place::new();
+    place.two_customers();
+    place.report("a1", &[small_csv(30).as_bytes(), small_csv(20).as_bytes()]);
+    let folder = place.at("source").join(REPORT);
+    crate::harness::set_time(&folder.join("rpt-Manifest.json"), 2_000_000_000);
+    let newer = "is newer than the manifest, which AWS writes last";
+    assert!(!place.run(&["plan"]).expect(0).err.contains(newer));
+    crate::harness::set_time(&folder.join("rpt-Manifest.json"), 1_000_000_000);
+    for what in ["plan", "deliver"] {
+        let said = place.run(&[what]).expect(0).err;
+        assert!(said.contains(newer) && said.contains(".csv.gz"), "{said}");
+    }
+}

@@ -3,10 +3,10 @@
 use crate::harness::{number_of, say, temp};
 use crate::servers::{Moto, keys, network, network_in};
 use apportion_flow::storage::{
-    Body, Bucket, Folder, ObjectBucket, PlaceUrl, StorageError, StoreOptions, Weather,
+    Body, Bucket, Folder, ObjectBucket, PlaceUrl, Secret, StaticKeys, StorageError, StoreOptions, Weather,
 };
 use apportion_testkit::bucket_exam;
-use apportion_testkit::s3::{Fault, Operation, PASSING, TestS3, seeded};
+use apportion_testkit::s3::{Fault, FileS3, Operation, PASSING, TestS3, seeded};
 use std::io::{Read, Seek, SeekFrom};
 use std::time::Duration;
 
@@ -78,6 +78,23 @@ fn moto_keeps_every_promise_of_a_bucket() {
     std::fs::write(&path, b"other").unwrap();
     let refused = parts.put_new("large", Body::File(&path));
     assert!(matches!(refused, Err(StorageError::Divergent { .. })), "{refused:?}");
+}
+
+/// It has folders for what lies below a key, lets racing swaps win together and ignores `If-Match` when an object is read,
+/// so it can't pass the exam. What it does right is to look at signatures.
+#[test]
+fn s3s_fs_refuses_who_does_not_know_the_secret() {
+    let server = FileS3::start(&["exam-bucket"]);
+    let read = |keys: StaticKeys| {
+        let endpoint_url = Some(server.url().to_owned());
+        let options = StoreOptions { endpoint_url, keys: Some(keys), ..StoreOptions::default() };
+        let url = "s3://exam-bucket".parse().unwrap();
+        ObjectBucket::s3(&network(), &url, &options).unwrap().read("key", 9)
+    };
+    assert_eq!(read(keys()).unwrap(), None);
+    let refused = read(StaticKeys { secret: Secret::new("another"), ..keys() });
+    let is_denied = |error: &StorageError| error.kind() == apportion_flow::outcome::Kind::Permission;
+    assert!(refused.as_ref().is_err_and(is_denied), "{refused:?}");
 }
 
 /// An object of some blocks, whose bytes tell where they stand.
