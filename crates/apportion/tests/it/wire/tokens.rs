@@ -120,7 +120,8 @@ fn sessions_that_end_for_good_at_any_call_are_a_clean_refusal() {
         match code(&out) {
             // What was left to do was to give back the lease.
             0 => scene.check_done(&lane.server, &when),
-            12 => {
+            // With 3, where something was live already, and some target could no longer be asked.
+            3 | 12 => {
                 refused.fetch_add(1, Ordering::Relaxed);
                 assert!(stderr(&out).contains("trust policy"), "{when}: {}", stderr(&out));
             }
@@ -132,7 +133,7 @@ fn sessions_that_end_for_good_at_any_call_are_a_clean_refusal() {
     let refused = refused.into_inner();
     assert!(refused * 10 > calls * 9, "{refused} of {calls}");
     say(&format!(
-        "tokens: no new sessions from each of {calls} calls on: {refused} ended with 12, the rest was done"
+        "tokens: no new sessions from each of {calls} calls on: {refused} were refused, the rest was done"
     ));
 }
 
