@@ -1,7 +1,7 @@
 //! Who runs the program, for leases and the delivery log. What is delivered never depends on it.
 
 use crate::clock::now_millis;
-use apportion_flow::run::Operator;
+use apportion_flow::storage::Operator;
 use std::sync::Arc;
 
 /// The user and the machine, as the system tells them.

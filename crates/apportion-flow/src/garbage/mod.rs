@@ -15,7 +15,8 @@ pub use report::{GarbageDelivery, GarbageItem, GarbageReport, GarbageState};
 
 use crate::outcome::Kind;
 use crate::storage::{
-    Bucket, DocumentError, StorageError, Swap, Targets, delivered_periods, find_document, read_document,
+    Bucket, DocumentError, Lease, LeaseError, Operator, StorageError, Swap, Targets, delivered_periods,
+    find_document, read_document, take_lease,
 };
 use apportion_core::proof::{
     Decision, MasterEntry, MasterExport, MasterPointer, MasterProof, PeriodState, to_stored_json,
@@ -23,6 +24,7 @@ use apportion_core::proof::{
 use apportion_model::{AccountId, BillingPeriod, CustomerId, ObjectKey, SourceName};
 use export::{Objects, objects_of, unassigned_objects};
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// How often a pointer's entry is taken out anew when somebody else changes the pointer.
@@ -47,6 +49,10 @@ pub struct GarbageRequest {
     pub keep: usize,
     /// Delete, instead of only showing.
     pub delete: bool,
+    /// Who asks; while a month's objects are deleted, no delivery may bring them to life again.
+    pub operator: Operator,
+    /// A folder that is locked as long as this run lives.
+    pub alive: PathBuf,
 }
 
 /// Why nothing can be collected.
@@ -88,7 +94,17 @@ pub fn collect_garbage(
     let found = delivered_periods(request.msp.as_ref(), &request.sources, request.periods.as_deref())?;
     for (source, period) in found {
         let collector = Collector { request, source: &source, period, interrupted };
-        match collector.month() {
+        let lease = match collector.lease() {
+            Ok(lease) => lease,
+            Err(LeaseError::Storage(error)) => return Err(error.into()),
+            Err(held) => {
+                report.refused.push(format!("{source} {period}: {held}"));
+                continue;
+            }
+        };
+        let month = collector.month();
+        drop(lease);
+        match month {
             Ok(deliveries) => report.deliveries.extend(deliveries),
             // Whatever can't be read might name what must stay: nothing of this month is touched.
             Err(GarbageError::Document(
@@ -128,6 +144,12 @@ impl Collector<'_> {
 
     fn pointer_key(&self) -> String {
         ObjectKey::MasterPointer { source: self.source, period: self.period }.to_string()
+    }
+
+    fn lease(&self) -> Result<Option<Lease>, LeaseError> {
+        let GarbageRequest { msp, operator, alive, delete, .. } = self.request;
+        let key = ObjectKey::Lease { source: self.source, period: self.period }.to_string();
+        delete.then(|| take_lease(msp, &key, operator, alive, None)).transpose()
     }
 
     fn month(&self) -> Result<Vec<GarbageDelivery>, GarbageError> {

@@ -1,6 +1,5 @@
 use super::exports::{Delivered, Export, exports_of};
 use super::held::{Held, held};
-use super::lease::{self, Lease, Seen};
 use super::publishing::{commit_all, put_proofs, re_pin};
 use super::report::{CustomerReport, PeriodReport, State, UnassignedReport};
 use super::request::{DeliverRequest, SourceRequest, SpoolRequest};
@@ -8,6 +7,7 @@ use super::written::{Pass, Written, write};
 use super::{RunError, Watcher};
 use crate::catalog::{Standing, assembly_id, live_proof, master_pointer, master_proof};
 use crate::source::{FoundDelivery, Observations, Pin, pin};
+use crate::storage::{Lease, LeaseSeen, take_lease};
 use crate::threads::Workers;
 use crate::timings::Stage;
 use crate::write::Spool;
@@ -16,7 +16,7 @@ use apportion_core::ledger::{Destination, LedgerKey, TotalsJson};
 use apportion_core::money::{ExactSum, Number};
 use apportion_core::proof::MasterPointer;
 use apportion_core::route::Reason;
-use apportion_model::{AssemblyId, ObjectKey};
+use apportion_model::{AssemblyId, BillingPeriod, ObjectKey};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Line item types that AWS documents or that real files hold; others are copied and reported.
@@ -51,7 +51,7 @@ pub(super) fn run(
     watcher: &dyn Watcher,
 ) -> Result<PeriodReport, RunError> {
     let period = delivery.period;
-    let begun = Seen::of(request, source, period)?;
+    let begun = lease_seen(request, source, period)?;
     watcher.stage(&format!("{}: pinning", period.month_text()), None);
     let meter = watcher.meter();
     let pin = meter.time(Stage::Pin, || pin(source.bucket.as_ref(), delivery))?;
@@ -121,11 +121,27 @@ fn spool_of(pass: &Pass<'_>, exports: usize) -> Result<Option<Spool>, RunError> 
 }
 
 /// The lease on the month, unless somebody else has it.
-fn lease_of(pass: &Pass<'_>, begun: Option<Seen>, spool: Option<&Spool>) -> Result<Option<Lease>, RunError> {
+fn lease_of(
+    pass: &Pass<'_>,
+    begun: Option<LeaseSeen>,
+    spool: Option<&Spool>,
+) -> Result<Option<Lease>, RunError> {
     let (Some(msp), Some(operator)) = (&pass.request.msp, &pass.request.operator) else { return Ok(None) };
     let (Some(begun), Some(spool)) = (begun, spool) else { return Ok(None) };
     let key = ObjectKey::Lease { source: &pass.source.name, period: pass.period }.to_string();
-    lease::take(msp, &key, operator, spool.root(), &begun).map(Some)
+    Ok(Some(take_lease(msp, &key, operator, spool.root(), Some(&begun))?))
+}
+
+/// What stands where the month's lease is; nothing where nobody asks for one.
+fn lease_seen(
+    request: &DeliverRequest,
+    source: &SourceRequest,
+    period: BillingPeriod,
+) -> Result<Option<LeaseSeen>, RunError> {
+    let asks = request.operator.is_some() && !request.dry_run;
+    let Some(msp) = request.msp.as_ref().filter(|_| asks) else { return Ok(None) };
+    let key = ObjectKey::Lease { source: &source.name, period }.to_string();
+    Ok(Some(LeaseSeen::look(msp.as_ref(), &key)?))
 }
 
 /// The id of the whole delivery: the source's version, every export's id, and this program's version, because the

@@ -4,7 +4,7 @@
 //! log, checked. What it must never do: replace or remove an entry.
 
 use super::RunError;
-use super::request::Operator;
+use crate::storage::Operator;
 use crate::storage::{Bucket, StorageError, Swap};
 use crate::threads::Workers;
 use crate::timings::{Meter, Stage};

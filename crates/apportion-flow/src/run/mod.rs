@@ -10,7 +10,6 @@ mod delivery;
 mod exports;
 mod held;
 mod lanes;
-mod lease;
 mod log;
 #[cfg(test)]
 mod parquet_tests;
@@ -28,8 +27,8 @@ pub use report::{
     CustomerReport, DeliverReport, LockReport, PeriodReport, RefusedPeriod, State, UnassignedReport,
 };
 pub use request::{
-    Customer, DeliverRequest, Operator, PlannedExport, RequestError, Sharing, SourceKindWanted,
-    SourceRequest, SpoolRequest, Target,
+    Customer, DeliverRequest, PlannedExport, RequestError, Sharing, SourceKindWanted, SourceRequest,
+    SpoolRequest, Target,
 };
 
 use self::payers::payers_of;
@@ -39,11 +38,11 @@ use crate::outcome::Kind;
 use crate::publish::PublishError;
 use crate::source::{FoundDelivery, SourceError};
 use crate::split::SplitError;
-use crate::storage::StorageError;
+use crate::storage::{LeaseError, StorageError, wait_for_lease};
 use crate::timings::Meter;
 use crate::write::{WriteError, clear_dead_spools};
 use apportion_core::ledger::Imbalance;
-use apportion_model::{AccountId, BillingPeriod};
+use apportion_model::{AccountId, BillingPeriod, ObjectKey};
 use choosing::{choose_report, chosen_deliveries};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -130,18 +129,8 @@ pub enum RunError {
     #[error(transparent)]
     Log(#[from] LogError),
     /// Another run is at work on the same month.
-    #[error(
-        "{holder} is delivering the same month, so nothing was done here. Wait for it with --wait, or run again later; if that run has died, its lease is over in {seconds} seconds at the latest"
-    )]
-    Held {
-        /// Who.
-        holder: String,
-        /// When the lease is over at the latest, if he says nothing more.
-        seconds: u64,
-    },
-    /// Another run has been at work on the same month, again and again.
-    #[error("another run was at work on the same month meanwhile; run again")]
-    Overtaken,
+    #[error(transparent)]
+    Lease(#[from] LeaseError),
     /// A thread panicked.
     #[error(
         "a thread ended early, which is a fault of apportion's. What is live is whole; run again, and tell its makers"
@@ -193,7 +182,7 @@ impl RunError {
                 LogError::Problem { .. } => Kind::Limit,
                 LogError::Raced { .. } => Kind::Failed,
             },
-            Self::Held { .. } | Self::Overtaken => Kind::Held,
+            Self::Lease(error) => error.kind(),
             Self::Thread => Kind::Failed,
             Self::Interrupted => Kind::Interrupted,
         }
@@ -330,14 +319,29 @@ fn deliver_period(
                     chosen_deliveries(Some(&[delivery.period]), source, &report)?.pop().unwrap_or(delivery);
             }
             // What it did is to be looked at, and mostly nothing is left to do.
-            Err(RunError::Overtaken) if attempt < ATTEMPTS => attempt += 1,
-            Err(RunError::Held { holder, .. })
-                if request.operator.as_ref().is_some_and(|operator| operator.wait) =>
-            {
-                watcher.stage(&format!("{}: waiting for {holder}", delivery.period.month_text()), None);
-                lease::wait_until_free(request, source, delivery.period, watcher)?;
+            Err(RunError::Lease(LeaseError::Overtaken)) if attempt < ATTEMPTS => attempt += 1,
+            Err(RunError::Lease(error @ LeaseError::Held { .. })) => {
+                wait_for(request, source, delivery.period, error, watcher)?;
             }
             other => return other,
         }
+    }
+}
+
+/// Waits for whoever is at work on a month, where that is wanted.
+fn wait_for(
+    request: &DeliverRequest,
+    source: &SourceRequest,
+    period: BillingPeriod,
+    held: LeaseError,
+    watcher: &dyn Watcher,
+) -> Result<(), RunError> {
+    let operator = request.operator.as_ref().filter(|operator| operator.wait);
+    let (Some(msp), Some(operator)) = (&request.msp, operator) else { return Err(held.into()) };
+    watcher.stage(&format!("{}: waiting: {held}", period.month_text()), None);
+    let key = ObjectKey::Lease { source: &source.name, period }.to_string();
+    match wait_for_lease(msp.as_ref(), &key, operator, || watcher.interrupted())? {
+        true => Ok(()),
+        false => Err(RunError::Interrupted),
     }
 }

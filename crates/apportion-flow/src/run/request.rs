@@ -1,4 +1,5 @@
 use crate::storage::Bucket;
+use crate::storage::Operator;
 use crate::write::{Gzip, Level, Order};
 use apportion_core::columns::{Contract, HeaderStyle};
 use apportion_core::mask::MaskKey;
@@ -135,30 +136,6 @@ pub struct DeliverRequest {
     pub dry_run: bool,
     /// Who runs it, for lease and log in the MSP's place; without one there is neither.
     pub operator: Option<Operator>,
-}
-
-/// Who runs something, on which machine, at what time.
-#[derive(Clone)]
-pub struct Operator {
-    /// For people, as `ann@msp-1 (process 4711)`.
-    pub name: String,
-    /// The machine's name.
-    pub machine: String,
-    /// Wait for another run that is at work on the same, instead of ending.
-    pub wait: bool,
-    /// The time of day, in milliseconds since 1970. It decides no delivered byte.
-    pub clock: Arc<dyn Fn() -> i64 + Send + Sync>,
-}
-
-impl Operator {
-    pub(super) fn now(&self) -> i64 {
-        (self.clock)()
-    }
-
-    /// Now, as log entries write it.
-    pub(super) fn at(&self) -> String {
-        apportion_core::log::at(self.now())
-    }
 }
 
 /// A request that contradicts itself: a mistake of the settings.

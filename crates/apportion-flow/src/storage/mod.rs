@@ -6,6 +6,7 @@
 mod documents;
 mod exam;
 mod folder;
+mod lease;
 mod opened;
 mod probe;
 mod store;
@@ -15,6 +16,7 @@ pub use documents::{
 };
 pub use exam::{Exam, PARTS as EXAM_PARTS, examine};
 pub use folder::Folder;
+pub use lease::{Lease, LeaseError, LeaseSeen, Operator, take_lease, wait_for_lease};
 pub use opened::{Opened, Version};
 pub use probe::{Probed, probe};
 pub use store::{

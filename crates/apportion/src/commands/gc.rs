@@ -1,10 +1,14 @@
 use crate::cli::GcArgs;
 use crate::clock;
 use crate::exit::{self, usage};
+use crate::operator::operator;
 use crate::printer::{Head, Printer, bytes, count, text};
 use crate::settings::{self, size_text};
 use crate::signals::Signals;
 use apportion_flow::garbage::{GarbageReport, GarbageRequest, GarbageState, collect_garbage};
+use apportion_flow::run::RunError;
+use apportion_flow::write::Spool;
+use apportion_model::AssemblyId;
 use std::collections::BTreeMap;
 
 const HEADS: [Head; 9] = [
@@ -27,6 +31,9 @@ pub(crate) fn run(args: &GcArgs, printer: &Printer, signals: &Signals) -> anyhow
     }
     let settings = settings::resolve(&args.run)?;
     let places = settings.places()?;
+    // Its folder says that this run lives.
+    let spool =
+        Spool::new(&settings.spool, &AssemblyId::from_hash(&[0; 32]), 0, 0).map_err(RunError::from)?;
     let request = GarbageRequest {
         msp: places.msp,
         sources: places.sources,
@@ -36,6 +43,8 @@ pub(crate) fn run(args: &GcArgs, printer: &Printer, signals: &Signals) -> anyhow
         before: clock::now_millis().saturating_sub(grace),
         keep: args.keep,
         delete: args.delete,
+        operator: operator(false),
+        alive: spool.root().to_owned(),
     };
     let report = collect_garbage(&request, &|| signals.came());
     #[cfg(debug_assertions)]

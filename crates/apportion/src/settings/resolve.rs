@@ -10,8 +10,9 @@ use apportion_core::money::Fraction;
 use apportion_core::route::Membership;
 use apportion_flow::run::periods::PeriodsRequest;
 use apportion_flow::run::{
-    Customer, DeliverRequest, Operator, RunError, SourceKindWanted, SourceRequest, SpoolRequest,
+    Customer, DeliverRequest, RunError, SourceKindWanted, SourceRequest, SpoolRequest,
 };
+use apportion_flow::storage::Operator;
 use apportion_flow::storage::{Folders, StorageError};
 use apportion_model::{BillingPeriod, CustomerId, SourceName};
 use std::collections::{BTreeMap, BTreeSet};

@@ -131,10 +131,7 @@ fn the_lease_of_another_machine_runs_out() {
     let place = temp();
     let (settings, due) = prepared(place.path());
     let lease = place.path().join(LEASE);
-    let record = json!({
-        "held": true, "holder": "ann@far-away (process 7)", "machine": "far-away", "spool": "/nowhere", "renewed": 3,
-    });
-    write(&lease, record.to_string().as_bytes());
+    write(&lease, &of_another());
     let out = deliver(&settings, &[]);
     assert_eq!(code(&out), 11, "{}", stderr(&out));
     assert!(stderr(&out).contains("ann@far-away (process 7)"), "{}", stderr(&out));
@@ -149,6 +146,41 @@ fn the_lease_of_another_machine_runs_out() {
     // One that can't be read is nobody's, and `plan` needs none.
     write(&lease, b"{");
     assert_eq!(code(&crate::harness::run("plan", &settings, &[], &[])), 0);
+}
+
+/// A lease of somebody on another machine.
+fn of_another() -> Vec<u8> {
+    let record = json!({
+        "held": true, "holder": "ann@far-away (process 7)", "machine": "far-away", "spool": "/nowhere", "renewed": 3,
+    });
+    record.to_string().into_bytes()
+}
+
+#[test]
+fn nothing_is_collected_of_a_month_that_somebody_delivers() {
+    let place = temp();
+    let settings = make(place.path(), 1, 24);
+    assert_eq!(code(&deliver(&settings, &[])), 0);
+    renew(place.path(), 2, 24);
+    assert_eq!(code(&deliver(&settings, &[])), 0);
+    let gc = |more: &[&str]| {
+        let spool = settings.with_file_name("spool");
+        let mut command =
+            program(&["gc", "--grace", "0", "--keep", "1", "--config", settings.to_str().unwrap()]);
+        command.args(["--spool", spool.to_str().unwrap()]).args(more).output().unwrap()
+    };
+    let (before, lease) = (everything(&settings), place.path().join(LEASE));
+    write(&lease, &of_another());
+    let out = gc(&["--delete"]);
+    assert_eq!(code(&out), 3, "{}", stderr(&out));
+    assert!(stderr(&out).contains("ann@far-away (process 7) is at work"), "{}", stderr(&out));
+    assert!(everything(&settings) == before);
+    // To look, nothing is held.
+    assert_eq!(code(&gc(&[])), 0);
+    std::fs::File::open(&lease).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
+    assert_eq!(code(&gc(&["--delete"])), 0);
+    assert!(everything(&settings).len() < before.len());
+    assert!(std::fs::read_to_string(&lease).unwrap().contains("\"held\": false"));
 }
 
 /// What `periods log` says, with its exit code.

@@ -17,11 +17,12 @@ pub use rollback::{Rollback, RolledExport, Turn, rollback};
 
 use super::RunError;
 use super::log::{Entry, append};
-use super::request::{Customer, Operator, SourceRequest, Target};
+use super::request::{Customer, SourceRequest, Target};
 use crate::catalog::{master_pointer, master_proof};
 use crate::check::CheckError;
 use crate::outcome::Kind;
 use crate::storage::Bucket;
+use crate::storage::Operator;
 use apportion_core::log::{Action, LoggedExport};
 use apportion_core::proof::{MasterEntry, MasterExport, MasterPointer, MasterProof, PeriodState};
 use apportion_model::{

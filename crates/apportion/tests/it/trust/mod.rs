@@ -16,9 +16,10 @@ use crate::small_report::{ONE, TWO, form, report};
 use crate::written_report::{KEY, TIME, customer, write_report};
 use apportion_core::mask::MaskKey;
 use apportion_flow::run::{
-    DeliverReport, DeliverRequest, Operator, RunError, SourceRequest, SpoolRequest, State as Outcome, Target,
+    DeliverReport, DeliverRequest, RunError, SourceRequest, SpoolRequest, State as Outcome, Target,
     Unwatched, deliver,
 };
+use apportion_flow::storage::Operator;
 use apportion_model::SourceName;
 use apportion_testkit::world::{Books, Live, Operation, Plan, Process, Reader, State, Step, Watch, World};
 use std::collections::BTreeMap;

@@ -4,7 +4,7 @@
 use super::{NEWEST, Scene, VERSIONS, WRITTEN, figure, is_clean, operator, spread};
 use crate::harness::say;
 use crate::random_report::Draw;
-use apportion_flow::run::Operator;
+use apportion_flow::storage::Operator;
 use apportion_testkit::world::{Mode, Plan, Process, Schedule, State, Weakness, World};
 use std::path::Path;
 use std::sync::Arc;

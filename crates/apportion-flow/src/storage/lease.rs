@@ -4,10 +4,8 @@
 //! stand in for the commit protocol. Safety never rests on it: it may be lost, stolen or forgotten, and nothing but work
 //! is wasted.
 
-use super::request::{DeliverRequest, Operator, SourceRequest};
-use super::{RunError, Watcher};
-use crate::storage::{Bucket, StorageError, Swap};
-use apportion_model::{BillingPeriod, ObjectKey};
+use super::{Bucket, StorageError, Swap};
+use crate::outcome::Kind;
 use serde::{Deserialize, Serialize};
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -30,6 +28,62 @@ const LONGEST_WAIT: u32 = 8640;
 /// No lease is larger.
 const MOST_BYTES: u64 = 1 << 16;
 
+/// Who runs something, on which machine, at what time.
+#[derive(Clone)]
+pub struct Operator {
+    /// For people, as `ann@msp-1 (process 4711)`.
+    pub name: String,
+    /// The machine's name.
+    pub machine: String,
+    /// Wait for another run that is at work on the same, instead of ending.
+    pub wait: bool,
+    /// The time of day, in milliseconds since 1970. It decides no delivered byte.
+    pub clock: Arc<dyn Fn() -> i64 + Send + Sync>,
+}
+
+impl Operator {
+    /// Now, in milliseconds since 1970.
+    pub fn now(&self) -> i64 {
+        (self.clock)()
+    }
+
+    /// Now, as log entries write it.
+    pub fn at(&self) -> String {
+        apportion_core::log::at(self.now())
+    }
+}
+
+/// Why there is no lease.
+#[derive(Debug, thiserror::Error)]
+pub enum LeaseError {
+    /// The MSP's place failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// Somebody else has it.
+    #[error(
+        "{holder} is at work on the same month, so nothing was done here. Wait for it with --wait, or run again later; if that run has died, its lease is over in {seconds} seconds at the latest"
+    )]
+    Held {
+        /// Who.
+        holder: String,
+        /// When the lease is over at the latest, if he says nothing more.
+        seconds: u64,
+    },
+    /// Somebody else had it meanwhile.
+    #[error("another run was at work on the same month meanwhile; run again")]
+    Overtaken,
+}
+
+impl LeaseError {
+    /// What sort of failure it is.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Storage(error) => error.kind(),
+            Self::Held { .. } | Self::Overtaken => Kind::Held,
+        }
+    }
+}
+
 /// A lease as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Record {
@@ -47,10 +101,10 @@ struct Record {
 
 /// What stood there when a run began: what changed since then was done by another.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Seen(Option<Vec<u8>>);
+pub struct LeaseSeen(Option<Vec<u8>>);
 
 /// A lease of one's own. Dropped, it is given back.
-pub(super) struct Lease {
+pub struct Lease {
     held: Arc<Held>,
     renewing: Option<JoinHandle<()>>,
 }
@@ -63,31 +117,9 @@ struct Held {
     stop: Condvar,
 }
 
-/// Who has the lease.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Other {
-    pub(super) holder: String,
-    /// After so many seconds without a word from him it is over.
-    pub(super) seconds: u64,
-}
-
-impl Seen {
-    /// What stands there for a month; nothing where nobody asks for leases.
-    pub(super) fn of(
-        request: &DeliverRequest,
-        source: &SourceRequest,
-        period: BillingPeriod,
-    ) -> Result<Option<Self>, StorageError> {
-        let Some(msp) = request.msp.as_ref().filter(|_| request.operator.is_some() && !request.dry_run)
-        else {
-            return Ok(None);
-        };
-        let key = ObjectKey::Lease { source: &source.name, period }.to_string();
-        Self::look(msp.as_ref(), &key).map(Some)
-    }
-
+impl LeaseSeen {
     /// What stands there.
-    fn look(msp: &dyn Bucket, key: &str) -> Result<Self, StorageError> {
+    pub fn look(msp: &dyn Bucket, key: &str) -> Result<Self, StorageError> {
         Ok(Self(msp.read(key, MOST_BYTES)?))
     }
 
@@ -96,36 +128,42 @@ impl Seen {
         self.0.as_deref().and_then(|bytes| serde_json::from_slice(bytes).ok())
     }
 
-    /// Who else has it. A run that is at work on the month already says in which folder.
-    fn other(
+    /// Refuses it if somebody else has it. A run that is at work on the month already says in which folder.
+    fn refuse_other(
         &self,
         msp: &dyn Bucket,
         key: &str,
         operator: &Operator,
         own: Option<&Path>,
-    ) -> Result<Option<Other>, StorageError> {
-        let Some(record) = self.record().filter(|record| record.held) else { return Ok(None) };
+    ) -> Result<(), LeaseError> {
+        let Some(record) = self.record().filter(|record| record.held) else { return Ok(()) };
         // Whoever had one's own folder before is gone: where processes are counted from 1, it is called the same.
         let is_gone = |spool: &Path| own == Some(spool) || is_dead(spool);
         if record.machine == operator.machine && is_gone(&record.spool) {
-            return Ok(None);
+            return Ok(());
         }
-        let Some(info) = msp.info(key)? else { return Ok(None) };
+        let Some(info) = msp.info(key)? else { return Ok(()) };
         let age = operator.now().saturating_sub(info.modified);
         let left = i64::try_from(LASTS.as_millis()).unwrap_or(i64::MAX).saturating_sub(age);
-        let seconds = u64::try_from(left / 1000).unwrap_or(0);
-        Ok((left > 0).then_some(Other { holder: record.holder, seconds }))
+        if left <= 0 {
+            return Ok(());
+        }
+        Err(LeaseError::Held { holder: record.holder, seconds: u64::try_from(left / 1000).unwrap_or(0) })
     }
 }
 
-/// Takes the lease, unless somebody else has it, or had it since `begun` was looked at.
-pub(super) fn take(
+/// Takes the lease, unless somebody else has it, or had it since `begun` was looked at. `spool` is a folder that is locked
+/// as long as the run lives.
+///
+/// # Errors
+/// Somebody else, or a place that fails.
+pub fn take_lease(
     msp: &Arc<dyn Bucket>,
     key: &str,
     operator: &Operator,
     spool: &Path,
-    begun: &Seen,
-) -> Result<Lease, RunError> {
+    begun: Option<&LeaseSeen>,
+) -> Result<Lease, LeaseError> {
     let record = Record {
         held: true,
         holder: operator.name.clone(),
@@ -134,43 +172,42 @@ pub(super) fn take(
         renewed: 0,
     };
     for _ in 0..ATTEMPTS {
-        let seen = Seen::look(msp.as_ref(), key)?;
-        if let Some(other) = seen.other(msp.as_ref(), key, operator, Some(spool))? {
-            return Err(RunError::Held { holder: other.holder, seconds: other.seconds });
-        }
-        if seen != *begun {
-            return Err(RunError::Overtaken);
+        let seen = LeaseSeen::look(msp.as_ref(), key)?;
+        seen.refuse_other(msp.as_ref(), key, operator, Some(spool))?;
+        if begun.is_some_and(|begun| seen != *begun) {
+            return Err(LeaseError::Overtaken);
         }
         if msp.swap(key, seen.0.as_deref(), &text(&record))? == Swap::Done {
             msp.prove_conditions(key, &text(&record))?;
             return Ok(Lease::new(Arc::clone(msp), key.to_owned(), record));
         }
     }
-    Err(RunError::Overtaken)
+    Err(LeaseError::Overtaken)
 }
 
-/// Waits until nobody has the lease any more.
-pub(super) fn wait_until_free(
-    request: &DeliverRequest,
-    source: &SourceRequest,
-    period: BillingPeriod,
-    watcher: &dyn Watcher,
-) -> Result<(), RunError> {
-    let (Some(msp), Some(operator)) = (&request.msp, &request.operator) else { return Ok(()) };
-    let key = ObjectKey::Lease { source: &source.name, period }.to_string();
+/// Waits until nobody has the lease any more; false if somebody asked to stop before.
+///
+/// # Errors
+/// A place that fails, and somebody who has it for half a day.
+pub fn wait_for_lease(
+    msp: &dyn Bucket,
+    key: &str,
+    operator: &Operator,
+    interrupted: impl Fn() -> bool,
+) -> Result<bool, LeaseError> {
     for _ in 0..LONGEST_WAIT {
-        let Some(other) = Seen::look(msp.as_ref(), &key)?.other(msp.as_ref(), &key, operator, None)? else {
-            return Ok(());
-        };
+        match LeaseSeen::look(msp, key)?.refuse_other(msp, key, operator, None) {
+            Err(LeaseError::Held { .. }) => {}
+            free => return free.map(|()| true),
+        }
         for _ in 0..LOOKS {
-            if watcher.interrupted() {
-                return Err(RunError::Interrupted);
+            if interrupted() {
+                return Ok(false);
             }
-            // What is left of a lease may be less.
-            std::thread::sleep((LOOKED / LOOKS).min(Duration::from_secs(other.seconds)));
+            std::thread::sleep(LOOKED / LOOKS);
         }
     }
-    Err(RunError::Overtaken)
+    Err(LeaseError::Overtaken)
 }
 
 fn text(record: &Record) -> Vec<u8> {
