@@ -6,8 +6,8 @@
 use crate::timings::{Meter, Stage};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Questions that wait for an answer at once.
-const WAITING: usize = 16;
+/// Questions that wait for an answer at once: as many as the network has connections, so that a long way costs few turns.
+const WAITING: usize = 32;
 
 /// The threads that a piece of work may take, and the stage that their time belongs to.
 #[derive(Clone)]

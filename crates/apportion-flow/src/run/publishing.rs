@@ -131,10 +131,11 @@ pub(super) fn commit_all(
     move_pointer(pass, exports, msp.as_ref(), newest, &generation)
 }
 
-/// Makes the MSP's pointer name this delivery, unless a newer source is live by now.
+/// Makes the MSP's pointer name this delivery, unless a newer source is live by now. Where a target can't say any more what
+/// is live there, the pointer stays for the next run, and only that customer's export is told to have failed.
 fn move_pointer(
     pass: &Pass<'_>,
-    exports: &[Export<'_>],
+    exports: &mut [Export<'_>],
     msp: &dyn Bucket,
     newest: MasterEntry,
     generation: &Generation,
@@ -146,10 +147,19 @@ fn move_pointer(
         // Asked only after the pointer was read: whoever commits something newer from now on swaps after us, or makes
         // this swap fail.
         let older = workers.run(exports.len(), |place| exports[place].is_older_now(generation));
-        for is_older in older.ok_or(RunError::Thread)? {
-            if is_older? {
-                return Ok(());
+        let older = older.ok_or(RunError::Thread)?;
+        if older.iter().any(|is_older| matches!(is_older, Ok(true))) {
+            return Ok(());
+        }
+        let mut is_known = true;
+        for (export, is_older) in exports.iter_mut().zip(older) {
+            if let Err(error) = is_older {
+                export.fail(error.into());
+                is_known = false;
             }
+        }
+        if !is_known {
+            return Ok(());
         }
         let (bytes, before) = seen.unzip();
         let new = to_stored_json(&MasterPointer::after(before.flatten(), newest.clone()));

@@ -1,4 +1,5 @@
 use super::faults::{Fault, Operation, Plan};
+use super::gauge::Gauge;
 use super::keys::Keys;
 use super::machine;
 use super::objects::Objects;
@@ -13,7 +14,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// One call, as it came.
 #[derive(Debug, Clone)]
@@ -75,6 +76,12 @@ pub(super) struct Front {
     plan: Mutex<Arc<Plan>>,
     calls: Mutex<Vec<Call>>,
     number: AtomicU64,
+    /// Microseconds that every answer takes longer.
+    delay: AtomicU64,
+    began: Instant,
+    times: Mutex<Vec<(Call, u64, u64)>>,
+    pub(super) under_way: Gauge,
+    pub(super) connections: Gauge,
 }
 
 type Answered = io::Result<Response<Answer>>;
@@ -88,6 +95,11 @@ impl Front {
             plan: Mutex::new(Arc::new(Plan(Box::new(|_| None)))),
             calls: Mutex::default(),
             number: AtomicU64::new(0),
+            delay: AtomicU64::new(0),
+            began: Instant::now(),
+            times: Mutex::default(),
+            under_way: Gauge::default(),
+            connections: Gauge::default(),
         }
     }
 
@@ -101,6 +113,15 @@ impl Front {
 
     pub(super) fn forget_calls(&self) {
         self.calls.lock().unwrap().clear();
+        self.times.lock().unwrap().clear();
+    }
+
+    pub(super) fn set_delay(&self, time: Duration) {
+        self.delay.store(time.as_micros() as u64, Ordering::Relaxed);
+    }
+
+    pub(super) fn times(&self) -> Vec<(Call, u64, u64)> {
+        self.times.lock().unwrap().clone()
     }
 
     pub(super) async fn answer(&self, request: Request<Incoming>) -> Answered {
@@ -114,8 +135,21 @@ impl Front {
         }
         let call = self.call_of(&head, body.len() as u64);
         self.calls.lock().unwrap().push(call.clone());
+        let _under_way = self.under_way.enter();
+        let came = self.began.elapsed();
+        let delay = Duration::from_micros(self.delay.load(Ordering::Relaxed));
+        if !delay.is_zero() {
+            tokio::time::sleep(delay).await;
+        }
+        let answer = self.answer_to(head, body, &call).await;
+        let (came, answered) = (came.as_micros() as u64, self.began.elapsed().as_micros() as u64);
+        self.times.lock().unwrap().push((call, came, answered));
+        answer
+    }
+
+    async fn answer_to(&self, head: http::request::Parts, body: Bytes, call: &Call) -> Answered {
         let plan = Arc::clone(&self.plan.lock().unwrap());
-        let fault = (plan.0)(&call);
+        let fault = (plan.0)(call);
         match fault {
             Some(Fault::Before) => return Err(io::ErrorKind::ConnectionReset.into()),
             Some(Fault::Stall) => {
@@ -142,7 +176,7 @@ impl Front {
             _ => {}
         }
         let is_head = head.method == Method::HEAD;
-        let answer = self.done(head, body, &call).await?;
+        let answer = self.done(head, body, call).await?;
         match fault {
             Some(Fault::After) => Err(io::ErrorKind::ConnectionReset.into()),
             Some(Fault::ErrorAfter) => Ok(error(500, "InternalError")),

@@ -70,6 +70,10 @@ impl Keys {
         self.known().roles.insert(role.arn.clone(), role);
     }
 
+    pub(super) fn remove_role(&self, arn: &str) {
+        self.known().roles.remove(arn);
+    }
+
     pub(super) fn expire_sessions(&self) {
         self.known().sessions.values_mut().for_each(|session| session.over = true);
     }

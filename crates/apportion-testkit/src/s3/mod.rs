@@ -8,6 +8,7 @@
 mod faults;
 mod files;
 mod front;
+mod gauge;
 mod keys;
 mod machine;
 mod objects;
@@ -31,6 +32,7 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
@@ -71,6 +73,8 @@ impl TestS3 {
             while let Ok((stream, _)) = listener.accept().await {
                 let front = Arc::clone(&serving);
                 tokio::spawn(async move {
+                    let connected = Arc::clone(&front);
+                    let _connection = connected.connections.enter();
                     let service = service_fn(move |request| {
                         let front = Arc::clone(&front);
                         async move { front.answer(request).await }
@@ -148,9 +152,30 @@ impl TestS3 {
         self.front.forget_calls();
     }
 
+    /// From here on every answer takes so much longer, as over a long way.
+    pub fn delay(&self, time: Duration) {
+        self.front.set_delay(time);
+    }
+
+    /// The most calls that were under way at once, and the most connections that were open at once, so far.
+    pub fn most_at_once(&self) -> (usize, usize) {
+        (self.front.under_way.most(), self.front.connections.most())
+    }
+
+    /// When each call came and when it was answered, in microseconds since the server began; from when
+    /// [`TestS3::forget_calls`] was last called, in no order.
+    pub fn times(&self) -> Vec<(Call, u64, u64)> {
+        self.front.times()
+    }
+
     /// A role that can be taken.
     pub fn add_role(&self, role: Role) {
         self.front.keys.add_role(role);
+    }
+
+    /// A role that nobody can take any more.
+    pub fn remove_role(&self, arn: &str) {
+        self.front.keys.remove_role(arn);
     }
 
     /// Every session that was given out so far is over.

@@ -80,6 +80,19 @@ impl Objects {
         work(self.state().buckets.get_mut(bucket).ok_or_else(|| s3_error!(NoSuchBucket))?)
     }
 
+    /// The same, if the bucket still belongs to whom the caller expects when it is done.
+    fn with_owned<T>(
+        &self,
+        bucket: &str,
+        expected: Option<&String>,
+        work: impl FnOnce(&mut Bucket) -> S3Result<T>,
+    ) -> S3Result<T> {
+        self.with(bucket, |bucket| match expected {
+            Some(owner) if *owner != bucket.owner => Err(s3_error!(AccessDenied)),
+            _ => work(bucket),
+        })
+    }
+
     pub(super) fn owner(&self, bucket: &str) -> Option<String> {
         self.state().buckets.get(bucket).map(|bucket| bucket.owner.clone())
     }
@@ -224,7 +237,7 @@ impl S3 for Objects {
         check_sum(&bytes, input.checksum_sha256.as_ref())?;
         let object = Object::new(bytes, input.metadata.unwrap_or_default());
         let tag = object.tag();
-        self.with(&input.bucket, |bucket| {
+        self.with_owned(&input.bucket, input.expected_bucket_owner.as_ref(), |bucket| {
             check_write(bucket, &input.key, input.if_match.as_ref(), input.if_none_match.as_ref())?;
             bucket.objects.insert(input.key.clone(), object);
             Ok(())
@@ -338,7 +351,7 @@ impl S3 for Objects {
         request: S3Request<CompleteMultipartUploadInput>,
     ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
         let input = request.input;
-        let tag = self.with(&input.bucket, |bucket| {
+        let tag = self.with_owned(&input.bucket, input.expected_bucket_owner.as_ref(), |bucket| {
             let upload = bucket.uploads.get(&input.upload_id).filter(|upload| upload.key == input.key);
             let upload = upload.ok_or_else(|| s3_error!(NoSuchUpload))?;
             let named: Vec<i32> = input

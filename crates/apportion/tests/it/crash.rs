@@ -67,7 +67,11 @@ pub fn consume_tree(objects: &Tree) -> LiveAssemblies {
 
 /// The MSP's pointer names a master proof that is there, and whose files are there whole.
 fn consume_msps_place(place: &Path) {
-    let objects = tree(&place.join("msp"));
+    consume_msps_tree(&tree(&place.join("msp")));
+}
+
+/// The same of a place that lies somewhere else.
+pub fn consume_msps_tree(objects: &Tree) {
     let pointers = objects.iter().filter(|(key, _)| key.ends_with("-MasterPointer.json"));
     for (key, bytes) in pointers {
         let pointer: Value = serde_json::from_slice(bytes).unwrap();

@@ -52,5 +52,6 @@ mod targets;
 mod tidy;
 mod trust;
 mod watched;
+mod wire;
 mod written_report;
 mod year;

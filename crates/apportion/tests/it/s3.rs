@@ -21,8 +21,13 @@ pub const BUCKETS: [(&str, &str); 4] =
 
 /// A report, and the settings with folders; returns the file.
 pub fn make(place: &Path) -> PathBuf {
-    let report = report(1, ROWS);
-    write_report(&report, &form(ROWS), &place.join("source"));
+    make_of(place, ROWS)
+}
+
+/// The same with so many line items.
+pub fn make_of(place: &Path, rows: usize) -> PathBuf {
+    let report = report(1, rows);
+    write_report(&report, &form(rows), &place.join("source"));
     let file = settings(&report, place);
     let mut text = std::fs::read_to_string(&file).unwrap();
     for (old, new) in [("\"msp\"", "\"msp-place\""), ("targets/t", "target")] {
@@ -68,7 +73,7 @@ pub fn started(source: &Path) -> TestS3 {
 }
 
 /// What a run leaves: of folders, and of buckets.
-fn left(place: &Path) -> Vec<Tree> {
+pub fn left(place: &Path) -> Vec<Tree> {
     BUCKETS[1..].iter().map(|(name, _)| tree(&place.join(name))).collect()
 }
 

@@ -10,7 +10,7 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
-use tokio::runtime::Runtime;
+use tokio::runtime::{Handle, Runtime};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
@@ -50,7 +50,9 @@ pub struct Folders {
 
 /// What all places of a run share: the runtime, the connections, and how much may be tried again.
 pub struct Network {
-    runtime: Runtime,
+    handle: Handle,
+    /// Until it is dropped.
+    runtime: Option<Runtime>,
     pub(super) shared: Arc<Shared>,
     pub(super) folders: Folders,
     chains: Mutex<BTreeMap<ChainName, Arc<Chain>>>,
@@ -79,6 +81,16 @@ impl fmt::Debug for Shared {
 impl fmt::Debug for Network {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Network").field("shared", &self.shared).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Network {
+    /// The last one to know it may be a task of its own that fetched ahead; a runtime that waited there for its tasks would
+    /// wait for itself.
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
     }
 }
 
@@ -142,7 +154,8 @@ impl Network {
             interrupted: Box::new(interrupted),
             since: OnceLock::new(),
         };
-        Ok(Arc::new(Self { runtime, shared: Arc::new(shared), folders, chains: Mutex::default() }))
+        let (handle, chains) = (runtime.handle().clone(), Mutex::default());
+        Ok(Arc::new(Self { handle, runtime: Some(runtime), shared: Arc::new(shared), folders, chains }))
     }
 
     /// The credentials of a profile, which all places share that name it.
@@ -162,11 +175,32 @@ impl Network {
 
     /// Waits for something on the network.
     pub(super) fn wait<T>(&self, what: impl Future<Output = T>) -> T {
-        self.runtime.block_on(what)
+        self.handle.block_on(what)
     }
 
     /// Starts something on the network.
     pub(super) fn start(&self, what: impl Future<Output = ()> + Send + 'static) {
-        self.runtime.spawn(what);
+        self.handle.spawn(what);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_to_let_go_of_a_network_may_be_a_task_of_its_own() {
+        let network = Network::new(Weather::default(), Folders::default(), || false).unwrap();
+        let (open, gate) = tokio::sync::oneshot::channel::<()>();
+        let (done, is_done) = std::sync::mpsc::channel();
+        let last = Arc::clone(&network);
+        network.start(async move {
+            let _ = gate.await;
+            drop(last);
+            let _ = done.send(());
+        });
+        drop(network);
+        open.send(()).unwrap();
+        assert_eq!(is_done.recv_timeout(Duration::from_secs(20)), Ok(()));
     }
 }

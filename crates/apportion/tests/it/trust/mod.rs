@@ -42,7 +42,7 @@ const ROWS: usize = 24;
 type Digest = BTreeMap<(String, String), [u8; 32]>;
 
 /// The figure of a promise, or its tenth where only a tenth is asked for.
-fn figure(full: u64) -> u64 {
+pub fn figure(full: u64) -> u64 {
     full * number_of("APPORTION_CASES", 200) / 2000
 }
 
@@ -275,7 +275,7 @@ fn operator(now: i64) -> Operator {
 }
 
 /// Whether everything was delivered, or was there already.
-fn is_clean(done: &Result<DeliverReport, RunError>) -> bool {
+pub fn is_clean(done: &Result<DeliverReport, RunError>) -> bool {
     let Ok(report) = done else { return false };
     let fine = |state| matches!(state, Outcome::Delivered | Outcome::Unchanged);
     report.refused_periods.is_empty()
