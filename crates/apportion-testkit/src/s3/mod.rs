@@ -6,7 +6,6 @@
 //! where a client's mistake would show.
 
 mod faults;
-mod files;
 mod front;
 mod gauge;
 mod keys;
@@ -15,7 +14,6 @@ mod objects;
 mod sts;
 
 pub use faults::{Fault, Operation, PASSING, seeded};
-pub use files::FileS3;
 pub use front::Call;
 pub use keys::Role;
 pub use machine::MACHINE_ROLE;

@@ -1,11 +1,12 @@
-//! Stores to test against: our own in this process, and moto where a Python has it.
+//! Stores to test against: our own in this process, moto where a Python has it, and s3s-fs where it is installed.
 
 use crate::support::skip;
 use apportion_flow::storage::{Folders, Network, Secret, StaticKeys, Weather};
 use std::io::{BufRead, BufReader};
+use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The keys of the test S3's, which moto takes, too.
 pub fn keys() -> StaticKeys {
@@ -69,6 +70,54 @@ impl Moto {
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let url = lines.find_map(|line| line.ok().filter(|line| line.starts_with("http"))).unwrap();
         Some(Self { child, url })
+    }
+
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+}
+
+/// A s3s-fs of our own, over folders; its keys are those of the test S3.
+pub struct S3sFs {
+    child: Child,
+    url: String,
+    _folder: tempfile::TempDir,
+}
+
+impl Drop for S3sFs {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl S3sFs {
+    /// Starts it with these buckets; None, and a line that says so, where nobody names the program.
+    pub fn start(buckets: &[&str]) -> Option<Self> {
+        let Ok(program) = std::env::var("APPORTION_S3S_FS") else {
+            skip("s3s-fs", "APPORTION_S3S_FS names no s3s-fs");
+            return None;
+        };
+        let folder = tempfile::tempdir().unwrap();
+        buckets.iter().for_each(|bucket| std::fs::create_dir(folder.path().join(bucket)).unwrap());
+        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let keys = keys();
+        let child = Command::new(program)
+            .args(["--host", "127.0.0.1", "--port", &address.port().to_string()])
+            .args(["--access-key", &keys.key_id, "--secret-key", apportion_testkit::s3::SECRET_KEY])
+            .arg(folder.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let server = Self { child, url: format!("http://{address}"), _folder: folder };
+        let began = Instant::now();
+        while TcpStream::connect(address).is_err() {
+            assert!(began.elapsed().as_secs() < 60, "s3s-fs doesn't answer");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Some(server)
     }
 
     pub fn url(&self) -> &str {
