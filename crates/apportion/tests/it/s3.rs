@@ -506,6 +506,24 @@ fn each_customers_bucket_is_written_by_its_own_role_and_by_no_other() {
 }
 
 #[test]
+fn a_role_that_nobody_gives_an_answer_about_is_given_up() {
+    let (place, file) = delivered_folder();
+    let server = started(&place.path().join("source"));
+    let with_roles =
+        in_buckets(&file, |bucket| match BUCKETS[2..].iter().find(|(name, _)| *name == bucket) {
+            Some((_, owner)) => format!("role_arn = \"{}\"\n", role(owner)),
+            None => String::new(),
+        });
+    server.plan(|call| (call.operation == Operation::AssumeRole).then_some(Fault::Stall));
+    let began = std::time::Instant::now();
+    let out = run(&server, &["deliver", "--stall", "1"], &with_roles);
+    assert_eq!(code(&out), 12, "{}", stderr(&out));
+    // Six times two seconds, and pauses; both customers at once.
+    assert!(began.elapsed().as_secs() < 45, "{:?}", began.elapsed());
+    assert!(stderr(&out).contains("nobody gave credentials within 2 seconds"), "{}", stderr(&out));
+}
+
+#[test]
 fn credentials_that_end_in_the_middle_are_taken_anew() {
     let (place, file) = delivered_folder();
     let buckets = in_buckets(&file, |bucket| match bucket {

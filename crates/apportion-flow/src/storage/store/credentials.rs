@@ -16,8 +16,6 @@ use tokio::sync::{Mutex, OnceCell};
 
 /// Credentials are renewed so long before they end.
 const BEFORE_END: Duration = Duration::from_secs(300);
-/// How long all of AWS's sources together may take to say what the credentials are.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// A role's session; short, because a new one costs one call.
 const SESSION: Duration = Duration::from_secs(3600);
 
@@ -190,20 +188,10 @@ async fn asked(
     {
         return Ok(Arc::clone(credential));
     }
-    let given = match tokio::time::timeout(PATIENCE, provider.provide_credentials()).await {
-        Ok(Ok(given)) => given,
-        Ok(Err(error)) => {
-            return Err((
-                false,
-                format!(
-                    "{} gives no credentials: {}. {advice}",
-                    whose(),
-                    chain_of(&error).trim_end_matches('.')
-                ),
-            ));
-        }
-        Err(_) => return Err((true, format!("{} gave no credentials in time", whose()))),
-    };
+    let given = provider.provide_credentials().await.map_err(|error| {
+        let cause = chain_of(&error);
+        (false, format!("{} gives no credentials: {}. {advice}", whose(), cause.trim_end_matches('.')))
+    })?;
     let credential = Arc::new(credential_of(&given));
     *last = Some((Arc::clone(&credential), given.expiry()));
     Ok(credential)

@@ -240,7 +240,12 @@ impl Wire {
             // Data objects are never overwritten, however they were put together.
             request.headers_mut().insert(header::IF_NONE_MATCH, HeaderValue::from_static("*"));
         }
-        let credential = self.credentials.get(renew).await.map_err(|(is_passing, problem)| {
+        // Who gives them may be several requests away.
+        let patience = 2 * self.shared.weather.stall;
+        let given = tokio::time::timeout(patience, self.credentials.get(renew)).await;
+        let late = || (true, format!("nobody gave credentials within {} seconds", patience.as_secs()));
+        let given = given.map_err(|_| late()).flatten();
+        let credential = given.map_err(|(is_passing, problem)| {
             let next = if is_passing { Next::Again } else { Next::Nothing };
             Trouble { next, ..Trouble::new(Kind::Permission, problem) }
         })?;
