@@ -232,12 +232,17 @@ pub fn deliver(request: &DeliverRequest, watcher: &dyn Watcher) -> Result<Delive
             let period = delivery.period;
             match deliver_period(request, source, &report, delivery, watcher) {
                 Ok(delivered) => done.periods.push(delivered),
-                // What is wrong with one month's files is no reason to keep the others'.
-                Err(error @ (RunError::Source(_) | RunError::Split(_))) => {
+                // What is wrong with one month's files, or who is at work on it, is no reason to keep the others'.
+                Err(
+                    error @ (RunError::Source(_)
+                    | RunError::Split(_)
+                    | RunError::Lease(LeaseError::Held { .. } | LeaseError::Overtaken)),
+                ) => {
                     done.refused_periods.push(RefusedPeriod {
                         billing_period: period.to_string(),
                         source: source.name.to_string(),
                         error: error.to_string(),
+                        kind: error.kind(),
                     });
                     first.get_or_insert(error);
                 }

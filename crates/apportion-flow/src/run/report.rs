@@ -150,6 +150,9 @@ pub struct RefusedPeriod {
     pub source: String,
     /// Why.
     pub error: String,
+    /// What sort of failure it is.
+    #[serde(skip)]
+    pub kind: Kind,
 }
 
 /// A whole run.

@@ -6,6 +6,7 @@ use crate::progress::Progress;
 use crate::settings;
 use crate::signals::Signals;
 use apportion_core::route::Accounts;
+use apportion_flow::outcome::Kind;
 use apportion_flow::run::{CustomerReport, DeliverReport, PeriodReport, State, deliver};
 use apportion_model::SourceName;
 use std::collections::BTreeMap;
@@ -181,12 +182,19 @@ pub(crate) fn money(sums: &BTreeMap<String, String>) -> String {
     sums.iter().map(|(currency, sum)| format!("{sum} {currency}")).collect::<Vec<_>>().join(", ")
 }
 
-/// 3 where some failed, or wait for a decision; where all failed, the same, if others were only left out or unchanged.
+/// 11 where nothing is wrong but that another run is at work. 3 where some failed, or wait for a decision; where all failed, the same, if others were only left out or unchanged.
 fn code(report: &DeliverReport) -> u8 {
+    let failed = report.count(State::Failed);
+    let is_calm = failed == 0 && report.alarms().next().is_none();
+    if is_calm
+        && !report.refused_periods.is_empty()
+        && report.refused_periods.iter().all(|one| one.kind == Kind::Held)
+    {
+        return exit::HELD;
+    }
     if !report.refused_periods.is_empty() || report.alarms().next().is_some() {
         return exit::PARTIAL;
     }
-    let failed = report.count(State::Failed);
     let fine: usize = [State::Delivered, State::Unchanged, State::Planned, State::Locked]
         .into_iter()
         .map(|state| report.count(state))

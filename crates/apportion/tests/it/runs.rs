@@ -157,6 +157,25 @@ fn of_another() -> Vec<u8> {
 }
 
 #[test]
+fn a_month_that_another_run_delivers_keeps_no_other_back() {
+    let place = temp();
+    let out =
+        program(&["demo", "make", "--rows", "4000", "--accounts", "6", "--customers", "2", "--months", "2"])
+            .args(["--first", "2026-09", "--out", place.path().join("made").to_str().unwrap()])
+            .output()
+            .unwrap();
+    assert_eq!(code(&out), 0, "{}", stderr(&out));
+    let made = place.path().join("made");
+    write(&made.join(LEASE), &of_another());
+    let out = deliver(&made.join("apportion.toml"), &[]);
+    assert_eq!(code(&out), 11, "{}", stderr(&out));
+    assert!(stderr(&out).contains("error: 20261001-20261101: ann@far-away"), "{}", stderr(&out));
+    let manifests: Vec<String> =
+        tree(&made.join("targets")).into_keys().filter(|key| key.contains("/manifests/")).collect();
+    assert!(manifests.len() >= 2 && manifests.iter().all(|key| key.contains("20260901")), "{manifests:?}");
+}
+
+#[test]
 fn nothing_is_collected_of_a_month_that_somebody_delivers() {
     let place = temp();
     let settings = make(place.path(), 1, 24);
